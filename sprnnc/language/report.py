@@ -1,0 +1,38 @@
+"""Collects the diagnostics of one check, so that a user sees all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from sprnnc.diagnostics import NO_SPAN, CompileError, Diagnostic, Span
+from sprnnc.language.codes import Code
+
+
+@dataclass
+class Report:
+    """The diagnostics found so far."""
+
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+    def add(self, code: Code, message: str, span: Span = NO_SPAN, label: str = "", help: str = "") -> None:
+        self.diagnostics.append(Diagnostic(code, message, span, label, help))
+
+    def raise_if_any(self, source: str, filename: str) -> None:
+        """Raises CompileError with everything found, in the order of the source."""
+        if self.diagnostics:
+            ordered = sorted(self.diagnostics, key=lambda d: (d.span.line, d.span.column))
+            raise CompileError(tuple(ordered), source, filename)
+
+
+def near_match(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """``did you mean 'x'?`` if one of ``known`` looks like ``word``, else ``otherwise``."""
+    candidates = list(known)
+    near = get_close_matches(word, candidates, n=1) or [k for k in candidates if k.lower() == word.lower()]
+    return f"did you mean '{near[0]}'?" if near else otherwise
+
+
+def listed(words: Iterable[str]) -> str:
+    """``a, b, c``; ``(none)`` if there is none."""
+    return ", ".join(words) or "(none)"
