@@ -1,0 +1,64 @@
+// What both exchange protocols share: the pending word, publishing, and waits that cannot hang.
+#pragma once
+
+namespace sprnn {
+
+// A word of all ones in an exchange slot means "not yet published".
+constexpr unsigned kPending = 0xFFFFFFFFu;
+
+// kPending is a NaN in every storage type (one fp32, or two 16-bit columns). A NaN that would
+// have its bits is published as another NaN, so NaN flows through and nothing waits forever.
+__device__ __forceinline__ unsigned publishable(unsigned word) {
+  return word == kPending ? 0x7FFF7FFFu : word;
+}
+
+// status[0] is 0 while all is well; the first block that gives up writes {code, block, step, phase}.
+constexpr unsigned kBudgetSpent = 1;
+
+// The budget of one wait. Every failed poll asks `spent()`; the clock and the status word are read
+// only at every 64th, so that asking does not slow the polling down.
+struct Watch {
+  unsigned* status;
+  unsigned long long budget_ns;
+  int step, phase;
+  unsigned polls = 0;
+  unsigned long long deadline = 0;
+
+  __device__ Watch(unsigned* status, unsigned long long budget_ns, int step, int phase)
+      : status(status), budget_ns(budget_ns), step(step), phase(phase) {}
+
+  __device__ bool spent() {
+    if (++polls % 64 != 0) return false;
+    if (load_acquire(status) != 0) return true;
+    const unsigned long long now = globaltimer_ns();
+    if (deadline == 0) deadline = now + budget_ns;
+    if (now < deadline) return false;
+    if (exchange_first(status, 0, kBudgetSpent) == 0) {
+      status[1] = blockIdx.x;
+      status[2] = step;
+      status[3] = phase;
+    }
+    return true;
+  }
+};
+
+// Publishes one column of one position. The WIDTH lanes that hold a position's adjacent columns
+// join them into one store of row_words words; all 32 lanes of the warp must call.
+template <class Storage, int WIDTH>
+__device__ __forceinline__ void publish(unsigned* slot, int row, int column_in_row, float value,
+                                        bool active) {
+  constexpr int per_word = Storage::columns_per_word;
+  constexpr int row_words = WIDTH / per_word;
+  unsigned word = Storage::encode(value);
+  if constexpr (per_word == 2) word |= __shfl_down_sync(0xFFFFFFFFu, word, 1) << 16;
+  Words<row_words> words;
+#pragma unroll
+  for (int i = 0; i < row_words; ++i) {
+    words.w[i] = publishable(__shfl_down_sync(0xFFFFFFFFu, word, i * per_word));
+  }
+  if (active && column_in_row == 0) {
+    store_relaxed(reinterpret_cast<Words<row_words>*>(slot) + row, words);
+  }
+}
+
+}  // namespace sprnn

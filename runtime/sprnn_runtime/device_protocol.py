@@ -1,0 +1,41 @@
+"""What a device can do for a Layer. The Layer drives; a device moves bytes and launches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from sprnn_runtime.manifest import Fill, Kernel
+
+Memory = Any
+"""A device's own handle of memory that it allocated."""
+
+
+class Device(Protocol):
+    """Memory and launches in stream order."""
+
+    name: str
+    default_budget_ns: int
+
+    def allocate(self, size_bytes: int) -> Memory:
+        """Uninitialised memory."""
+
+    def fill(self, memory: Memory, size_bytes: int, fill: Fill) -> None:
+        """Sets the first ``size_bytes`` to all ones or all zeros."""
+
+    def upload(self, memory: Memory, array: NDArray[Any]) -> None:
+        """Copies a C-contiguous array to the start of ``memory``."""
+
+    def download(self, memory: Memory, array: NDArray[Any]) -> None:
+        """Fills ``array`` from the start of ``memory``; waits for everything before it."""
+
+    def offset(self, memory: Memory, offset_bytes: int) -> Memory:
+        """The same memory from ``offset_bytes`` on, as a kernel argument."""
+
+    def launch(self, kernel: Kernel, args: Sequence[Any]) -> None:
+        """Launches; arguments are memory handles and NumPy scalars."""
+
+    def close(self) -> None:
+        """Frees everything."""

@@ -1,0 +1,237 @@
+"""A loaded artifact on a device: ``y, state = layer(x, state)``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnn_runtime import container
+from sprnn_runtime.device_protocol import Device, Memory
+from sprnn_runtime.errors import DeviceError, InputError, SprnnError, Unavailable, WaitTimeout
+from sprnn_runtime.manifest import BUDGET, STEPS, Buffer, Kernel, Manifest, Role
+
+Array = NDArray[Any]
+_BUDGET_SPENT = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """The contents of an artifact that a device needs."""
+
+    manifest: Manifest
+    source: str
+    cubin: bytes | None
+    constants: Mapping[str, Array]
+
+
+def read(data: bytes, where: str) -> Loaded:
+    """Contents of an artifact's bytes. Raises ArtifactError for anything that is not as written."""
+    json, members = container.unpack(data, where)
+    manifest = Manifest.from_json(json)
+    try:
+        source = members["kernel.cu"].decode()
+        constants = {b.name: _constant(b, members, where) for b in manifest.buffers if b.role is Role.CONSTANT}
+    except KeyError as error:
+        raise container.damaged(where, f"member {error} is missing") from error
+    return Loaded(manifest, source, members.get(f"kernel.{manifest.arch}.cubin"), constants)
+
+
+def _constant(buffer: Buffer, members: Mapping[str, bytes], where: str) -> Array:
+    array = container.array_from_bytes(members[buffer.member], where)
+    if array.shape != buffer.dims(0) or array.dtype != np.dtype(buffer.dtype):
+        raise container.damaged(where, f"{buffer.member} is {array.dtype} {list(array.shape)}")
+    return array
+
+
+class Layer:
+    """An artifact on one device. Calls are thread-safe: one at a time; use one Layer a thread to overlap."""
+
+    def __init__(self, loaded: Loaded, device: Device) -> None:
+        self.manifest = loaded.manifest
+        self._device = device
+        self._lock = threading.Lock()
+        self._memory: dict[str, Memory] = {}
+        self._capacity: dict[str, int] = {}
+        for buffer in self.manifest.buffers:
+            if buffer.role is Role.CONSTANT:
+                self._reserve(buffer.name, buffer.bytes(0))
+                device.upload(self._memory[buffer.name], loaded.constants[buffer.name])
+
+    @property
+    def device_name(self) -> str:
+        return self._device.name
+
+    def __enter__(self) -> Layer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the device's memory; the Layer cannot be called afterwards."""
+        with self._lock:
+            self._memory.clear()
+            self._device.close()
+
+    def __call__(
+        self, x: Any, state: Mapping[str, Any] | None = None, *, budget_ns: int | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Runs all steps of ``x`` [T, B, I], float32, and returns y [T, B, O] and the states [B, size].
+
+        NumPy in, NumPy out. ``state`` holds initial states by name; a missing one is zero; nothing
+        given is changed. On device ``cuda`` an ``x`` that lies on the GPU (DLPack, float32,
+        C-contiguous) is read in place, and y and states come back as GPU arrays with DLPack.
+        ``budget_ns``: wall time that one wait inside the kernel may take.
+        Raises InputError for wrong shapes or types, WaitTimeout when a budget is spent.
+        """
+        with self._lock:
+            if hasattr(x, "__dlpack_device__") and not isinstance(x, np.ndarray) and hasattr(self._device, "run_dlpack"):
+                return self._device.run_dlpack(self, x, state or {}, budget_ns)  # type: ignore[no-any-return]
+            return self._run_numpy(self.check_input(x), state or {}, budget_ns)
+
+    def _run_numpy(
+        self, x: Array, state: Mapping[str, Any], budget_ns: int | None
+    ) -> tuple[Array, dict[str, Array]]:
+        steps = len(x)
+        x_buffer, y_buffer = self._find(Role.INPUT), self._find(Role.OUTPUT)
+        if x_buffer:
+            self._reserve(x_buffer.name, x.nbytes)
+            self._device.upload(self._memory[x_buffer.name], x)
+        assert y_buffer is not None
+        self._reserve(y_buffer.name, y_buffer.bytes(steps))
+        for buffer in self._states():
+            self._reserve(buffer.name, buffer.bytes(0))
+            self._device.upload(self._memory[buffer.name], self._initial(buffer, state))
+        self.run_chunks(self._memory, steps, budget_ns)
+        y = np.empty(y_buffer.dims(steps), np.float32)
+        self._device.download(self._memory[y_buffer.name], y)
+        after = {}
+        for buffer in self._states():
+            after[buffer.state] = np.empty(buffer.dims(0), np.float32)
+            self._device.download(self._memory[buffer.name], after[buffer.state])
+        return y, after
+
+    def run_chunks(self, memory: Mapping[str, Memory], steps: int, budget_ns: int | None) -> None:
+        """Launches all kernels for every chunk of at most ``steps_per_launch`` steps."""
+        longest = self.manifest.steps_per_launch
+        for first in range(0, steps, longest):
+            self._run_chunk(memory, first, min(longest, steps - first), budget_ns)
+
+    def _run_chunk(self, memory: Mapping[str, Memory], first: int, steps: int, budget_ns: int | None) -> None:
+        self.enqueue(memory, first, steps, budget_ns)
+        self._check_status(first, budget_ns)
+
+    def enqueue(self, memory: Mapping[str, Memory], first: int, steps: int, budget_ns: int | None) -> None:
+        """Fills and launches of one chunk, in stream order, without waiting."""
+        bound: dict[str, Any] = {
+            STEPS: np.int32(steps),
+            BUDGET: np.uint64(self._device.default_budget_ns if budget_ns is None else budget_ns),
+        }
+        for buffer in self.manifest.buffers:
+            if buffer.role in (Role.INPUT, Role.OUTPUT):
+                step_bytes = buffer.bytes(1)
+                bound[buffer.name] = self._device.offset(memory[buffer.name], first * step_bytes)
+                continue
+            if buffer.role in (Role.SCRATCH, Role.STATUS):
+                self._reserve(buffer.name, buffer.bytes(steps))
+                if buffer.fill is not None:
+                    self._device.fill(self._memory[buffer.name], buffer.bytes(steps), buffer.fill)
+                bound[buffer.name] = self._memory[buffer.name]
+            else:
+                bound[buffer.name] = memory[buffer.name]
+        for kernel in self.manifest.kernels:
+            self._device.launch(kernel, [bound[a] for a in kernel.args])
+
+    def _check_status(self, first: int, budget_ns: int | None) -> None:
+        buffer = self._find(Role.STATUS)
+        if buffer is None:
+            return
+        status = np.empty(buffer.dims(0), np.uint32)
+        self._device.download(self._memory[buffer.name], status)
+        code, block, step, phase = (int(v) for v in status[:4])
+        if code == _BUDGET_SPENT:
+            budget = self._device.default_budget_ns if budget_ns is None else budget_ns
+            raise WaitTimeout(block, first + step, phase, budget)
+        if code:
+            raise DeviceError("E621", f"the kernel reported status {code} in block {block}, step {first + step}")
+
+    def check_input(self, x: Any) -> Array:
+        """``x`` as C-contiguous float32 [T, B, I]; raises InputError E604 with expected against got."""
+        array = np.asarray(x)
+        expected = f"[T, {self.manifest.batch}, {self.manifest.input_size}]"
+        if array.dtype.kind != "f":
+            raise InputError("E604", f"input has type {array.dtype}, expected float32")
+        if array.ndim != 3 or array.shape[1:] != (self.manifest.batch, self.manifest.input_size):
+            raise InputError("E604", f"input has shape {list(array.shape)}, expected {expected}")
+        if array.shape[0] == 0:
+            raise InputError("E604", f"input has no time steps, expected {expected} with T at least 1")
+        return np.ascontiguousarray(array, np.float32)
+
+    def _initial(self, buffer: Buffer, state: Mapping[str, Any]) -> Array:
+        known = {b.state for b in self._states()}
+        unknown = sorted(set(state) - known)
+        if unknown:
+            raise InputError("E604", f"unknown states {unknown}; the cell has {sorted(known)}")
+        if buffer.state not in state:
+            return np.zeros(buffer.dims(0), np.float32)
+        array = np.asarray(state[buffer.state], np.float32)
+        if array.shape != buffer.dims(0):
+            raise InputError(
+                "E604", f"state '{buffer.state}' has shape {list(array.shape)}, expected {list(buffer.dims(0))}"
+            )
+        return np.ascontiguousarray(array)
+
+    def _states(self) -> list[Buffer]:
+        return [b for b in self.manifest.buffers if b.role is Role.STATE]
+
+    def _find(self, role: Role) -> Buffer | None:
+        return next((b for b in self.manifest.buffers if b.role is role), None)
+
+    def _reserve(self, name: str, size_bytes: int) -> None:
+        """Memory of at least ``size_bytes`` under ``name``; it grows and is kept."""
+        if self._capacity.get(name, 0) < size_bytes:
+            self._memory[name] = self._device.allocate(size_bytes)
+            self._capacity[name] = size_bytes
+
+
+def load(path: str | Path, device: str = "auto", *, device_id: int = 0, seed: int = 0) -> Layer:
+    """Loads an artifact file onto a device: ``cuda``, ``sim``, or ``auto`` (cuda, else sim).
+
+    ``device_id`` picks the GPU; ``seed`` draws sim's schedule. Raises ArtifactError for a damaged
+    file, Unavailable where the device cannot be had.
+    """
+    where = Path(path)
+    return open_layer(read(container.read_file(where), str(where)), device, device_id=device_id, seed=seed)
+
+
+def open_layer(loaded: Loaded, device: str = "auto", *, device_id: int = 0, seed: int = 0) -> Layer:
+    """The same for contents that are already read."""
+    if device not in ("auto", "cuda", "sim"):
+        raise InputError("E601", f"unknown device '{device}'", "expected auto, cuda or sim; sprnnc runs plan and reference")
+    reasons: list[SprnnError] = []
+    for candidate in ("cuda", "sim") if device == "auto" else (device,):
+        try:
+            return Layer(loaded, _open_device(candidate, loaded, device_id, seed))
+        except Unavailable as error:
+            reasons.append(error)
+    if len(reasons) == 1:
+        raise reasons[0]
+    raise Unavailable("E607", "no device can run this artifact: " + "; ".join(e.message for e in reasons),
+                      "; or ".join(e.help for e in reasons if e.help))
+
+
+def _open_device(name: str, loaded: Loaded, device_id: int, seed: int) -> Device:
+    kernels: tuple[Kernel, ...] = loaded.manifest.kernels
+    if name == "cuda":
+        from sprnn_runtime.cuda_device import CudaDevice
+
+        return CudaDevice(loaded.cubin, loaded.manifest.arch, kernels, device_id)
+    from sprnn_runtime.sim_device import SimDevice
+
+    return SimDevice(loaded.source, kernels, seed)

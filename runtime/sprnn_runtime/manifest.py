@@ -1,0 +1,186 @@
+"""The manifest: one description of buffers and launches that every device follows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from sprnn_runtime.errors import ArtifactError
+
+VERSION = (1, 0)
+TIME = "T"
+STEPS, BUDGET = "$steps", "$budget_ns"
+
+
+class Role(Enum):
+    """Who fills a buffer and who reads it."""
+
+    CONSTANT = "constant"
+    INPUT = "input"
+    OUTPUT = "output"
+    STATE = "state"
+    SCRATCH = "scratch"
+    STATUS = "status"
+
+
+class Fill(Enum):
+    """What a buffer holds before every launch."""
+
+    ONES = "ones"
+    ZEROS = "zeros"
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A named input or state and its size."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Device memory; a dimension ``T`` is the number of steps of a launch."""
+
+    name: str
+    role: Role
+    dtype: str
+    shape: tuple[int | str, ...]
+    fill: Fill | None = None
+    state: str = ""
+    member: str = ""
+
+    def dims(self, steps: int) -> tuple[int, ...]:
+        """The shape for a launch of ``steps`` steps."""
+        return tuple(steps if d == TIME else int(d) for d in self.shape)
+
+    def bytes(self, steps: int) -> int:
+        return int(np.prod(self.dims(steps), dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One launch: arguments are buffer names, ``$steps`` (int32) or ``$budget_ns`` (uint64)."""
+
+    name: str
+    grid: int
+    block: int
+    shared_bytes: int
+    cooperative: bool
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one kernel needs: registers a thread, shared memory a block, bytes spilled."""
+
+    registers: int
+    shared_bytes: int
+    spill_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything about an artifact that is not an array, source or machine code."""
+
+    compiler: str
+    name: str
+    cell: str
+    target: str
+    arch: str | None
+    dtype: str
+    batch: int
+    inputs: tuple[Vector, ...]
+    states: tuple[Vector, ...]
+    output_size: int
+    steps_per_launch: int
+    resources: Mapping[str, Resources]
+    buffers: tuple[Buffer, ...]
+    kernels: tuple[Kernel, ...]
+
+    @property
+    def input_size(self) -> int:
+        return sum(v.size for v in self.inputs)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Manifest:
+        """Reads a manifest; unknown fields are ignored, so a newer minor version still loads.
+
+        Raises ArtifactError E606 for another format or major version, E603 for a malformed one.
+        """
+        if data.get("format") != "sprnnx" or not isinstance(data.get("version"), list):
+            raise ArtifactError("E606", "this is not an sprnnc artifact")
+        major = data["version"][0]
+        if major != VERSION[0]:
+            raise ArtifactError(
+                "E606", f"artifact format {major} is not the {VERSION[0]} that this runtime reads",
+                "compile it again, or install the matching sprnnc"
+            )
+        try:
+            return _manifest(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArtifactError("E603", f"malformed manifest: {error!r}", "compile it again") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """The inverse of ``from_json``, without the checksums, which the container adds."""
+        data: dict[str, Any] = dataclasses.asdict(self, dict_factory=_plain)
+        return {"format": "sprnnx", "version": list(VERSION), **data}
+
+
+def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: value.value if isinstance(value, Enum) else value for name, value in items}
+
+
+def _manifest(data: Mapping[str, Any]) -> Manifest:
+    manifest = Manifest(
+        compiler=str(data["compiler"]),
+        name=str(data["name"]),
+        cell=str(data["cell"]),
+        target=str(data["target"]),
+        arch=None if data["arch"] is None else str(data["arch"]),
+        dtype=str(data["dtype"]),
+        batch=_positive(data["batch"]),
+        inputs=tuple(Vector(str(v["name"]), _positive(v["size"])) for v in data["inputs"]),
+        states=tuple(Vector(str(v["name"]), _positive(v["size"])) for v in data["states"]),
+        output_size=_positive(data["output_size"]),
+        steps_per_launch=_positive(data["steps_per_launch"]),
+        resources={
+            str(k): Resources(int(r["registers"]), int(r["shared_bytes"]), int(r["spill_bytes"]))
+            for k, r in data["resources"].items()
+        },
+        buffers=tuple(_buffer(b) for b in data["buffers"]),
+        kernels=tuple(_kernel(k) for k in data["kernels"]),
+    )
+    known = {b.name for b in manifest.buffers} | {STEPS, BUDGET}
+    for kernel in manifest.kernels:
+        missing = [a for a in kernel.args if a not in known]
+        if missing:
+            raise ValueError(f"kernel {kernel.name} has unknown arguments {missing}")
+    return manifest
+
+
+def _buffer(data: Mapping[str, Any]) -> Buffer:
+    shape = tuple(TIME if d == TIME else _positive(d) for d in data["shape"])
+    fill = None if data.get("fill") is None else Fill(data["fill"])
+    np.dtype(data["dtype"])
+    return Buffer(str(data["name"]), Role(data["role"]), str(data["dtype"]), shape, fill,
+                  str(data.get("state", "")), str(data.get("member", "")))
+
+
+def _kernel(data: Mapping[str, Any]) -> Kernel:
+    name = str(data["name"])
+    if not name.isidentifier():
+        raise ValueError(f"kernel name {name!r} is not an identifier")
+    return Kernel(name, _positive(data["grid"]), _positive(data["block"]), int(data["shared_bytes"]),
+                  bool(data["cooperative"]), tuple(str(a) for a in data["args"]))
+
+
+def _positive(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"expected a whole number from 1, got {value!r}")
+    return value

@@ -1,0 +1,59 @@
+"""Device ``sim``: the artifact's own CUDA C on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnn_runtime.manifest import Fill, Kernel
+from sprnn_runtime.sim import DEADLOCK_ROUNDS, Simulator
+
+_POISON = 0xCB
+
+
+class SimDevice:
+    """Memory is byte arrays; fresh memory is poisoned, so that reading what nobody wrote shows."""
+
+    name = "sim"
+    default_budget_ns = 1 << 62  # the dead-lock detector speaks first
+
+    def __init__(
+        self, source: str, kernels: Sequence[Kernel], seed: int = 0, deadlock_rounds: int = DEADLOCK_ROUNDS
+    ) -> None:
+        self._simulator = Simulator(source, [k.name for k in kernels])
+        self._seed = seed
+        self._deadlock_rounds = deadlock_rounds
+
+    def allocate(self, size_bytes: int) -> NDArray[np.uint8]:
+        aligned = np.full(size_bytes + 64, _POISON, np.uint8)
+        start = -aligned.ctypes.data % 64
+        return aligned[start : start + size_bytes]
+
+    def fill(self, memory: NDArray[np.uint8], size_bytes: int, fill: Fill) -> None:
+        memory[:size_bytes] = 0xFF if fill is Fill.ONES else 0
+
+    def upload(self, memory: NDArray[np.uint8], array: NDArray[Any]) -> None:
+        memory[: array.nbytes] = array.reshape(-1).view(np.uint8)
+
+    def download(self, memory: NDArray[np.uint8], array: NDArray[Any]) -> None:
+        array.reshape(-1).view(np.uint8)[:] = memory[: array.nbytes]
+
+    def offset(self, memory: NDArray[np.uint8], offset_bytes: int) -> NDArray[np.uint8]:
+        return memory[offset_bytes:]
+
+    def launch(self, kernel: Kernel, args: Sequence[Any]) -> None:
+        self._simulator.launch(
+            kernel.name,
+            grid=kernel.grid,
+            block=kernel.block,
+            shared_bytes=kernel.shared_bytes,
+            args=args,
+            seed=self._seed,
+            deadlock_rounds=self._deadlock_rounds,
+        )
+
+    def close(self) -> None:
+        """Nothing to free."""

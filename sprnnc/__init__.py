@@ -1,0 +1,32 @@
+"""sprnnc: pruned recurrent networks as persistent GPU kernels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sprnnc.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from sprnnc.artifact import Artifact
+    from sprnnc.compiler import compile
+    from sprnnc.diagnostics import CompileError
+    from sprnnc.executors import execute
+    from sprnnc.explain import explain
+
+_HOME = {
+    "Artifact": "sprnnc.artifact",
+    "CompileError": "sprnnc.diagnostics",
+    "compile": "sprnnc.compiler",
+    "execute": "sprnnc.executors",
+    "explain": "sprnnc.explain",
+}
+__all__ = ["Artifact", "CompileError", "__version__", "compile", "execute", "explain"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use, so that ``import sprnnc`` alone costs nothing."""
+    from importlib import import_module
+
+    if name not in _HOME:
+        raise AttributeError(f"module 'sprnnc' has no attribute '{name}'")
+    return getattr(import_module(_HOME[name]), name)

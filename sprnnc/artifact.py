@@ -1,0 +1,98 @@
+"""Pass 9, second half: everything that a compilation made, in one file that the runtime loads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnn_runtime import container
+from sprnn_runtime.layer import Loaded, read
+from sprnn_runtime.manifest import Manifest
+from sprnnc.cell.ir import Model
+from sprnnc.schedule.plan import Plan
+from sprnnc.serialise import decode, encode
+from sprnnc.sparsity import patterns
+
+_PATTERNS = {
+    patterns.Pattern: (
+        patterns.Dense,
+        patterns.AsStored,
+        patterns.Unstructured,
+        patterns.Blocks,
+        patterns.BlockDiagonal,
+        patterns.NOfM,
+        patterns.Balanced,
+        patterns.WithDiagonal,
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Artifact:
+    """A compiled layer.
+
+    ``tensors``: the user's weights, float32, matrices [rows, cols], vectors [size].
+    ``packed``: the constants of the launch by buffer name. ``cubin`` is None for target ``sim``.
+    """
+
+    manifest: Manifest
+    kernel_source: str
+    plan: Plan
+    model: Model
+    tensors: dict[str, NDArray[np.float32]]
+    packed: dict[str, NDArray[Any]]
+    cubin: bytes | None
+    source_text: str
+
+    def to_bytes(self) -> bytes:
+        """The artifact file's bytes; the same inputs give the same bytes."""
+        members = {
+            "kernel.cu": self.kernel_source.encode(),
+            "model.json": _json(self.model),
+            "plan.json": _json(self.plan),
+            "source.sprnn": self.source_text.encode(),
+        }
+        if self.cubin is not None:
+            members[f"kernel.{self.manifest.arch}.cubin"] = self.cubin
+        members |= {f"packed/{n}.npy": container.array_bytes(a) for n, a in self.packed.items()}
+        members |= {f"tensors/{n}.npy": container.array_bytes(a) for n, a in self.tensors.items()}
+        return container.pack(self.manifest.to_json(), members)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the file whole or not at all. Raises SprnnError E605 where it cannot be written."""
+        where = Path(path)
+        container.write_file(where, self.to_bytes())
+        return where
+
+    def loaded(self) -> Loaded:
+        """What the runtime needs, without a file."""
+        return Loaded(self.manifest, self.kernel_source, self.cubin, self.packed)
+
+    @staticmethod
+    def load(path: str | Path) -> Artifact:
+        """Reads a file. Raises ArtifactError E602, E603 or E606 for one that is not usable."""
+        where = Path(path)
+        data = container.read_file(where)
+        loaded = read(data, str(where))
+        _, members = container.unpack(data, str(where))
+        try:
+            model = decode(json.loads(members["model.json"]), Model, _PATTERNS)
+            plan = decode(json.loads(members["plan.json"]), Plan)
+            text = members["source.sprnn"].decode()
+        except (KeyError, ValueError, TypeError) as error:
+            raise container.damaged(str(where), f"its model or plan cannot be read: {error}") from error
+        tensors = {
+            name.removeprefix("tensors/").removesuffix(".npy"): container.array_from_bytes(member, str(where))
+            for name, member in members.items()
+            if name.startswith("tensors/")
+        }
+        return Artifact(loaded.manifest, loaded.source, plan, model, tensors, dict(loaded.constants), loaded.cubin, text)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(encode(value), indent=1).encode()

@@ -1,0 +1,50 @@
+"""Input products: one kernel each, with a functor that evaluates the operand at (t, b, k)."""
+
+from __future__ import annotations
+
+from sprnnc.cell.printer import print_expr
+from sprnnc.codegen.expressions import c_expression
+from sprnnc.codegen.model import Argument, InputProductModel
+from sprnnc.codegen.names import Names
+from sprnnc.passes.recurrence import InputProduct, Recurrence
+
+
+def input_product_model(recurrence: Recurrence, product: InputProduct, names: Names) -> InputProductModel:
+    """The kernel of ``product``; its operand may read inputs, parameters and earlier products."""
+    offsets, start = {}, 0
+    for v in recurrence.cell.inputs:
+        offsets[v.name] = start
+        start += v.space.size
+    earlier = {part.name: (p, part) for p in recurrence.input_products for part in p.parts}
+    captured: dict[str, Argument] = {}
+
+    def read(name: str) -> str:
+        if name in offsets:
+            captured["x"] = Argument("const float*", "input", "x")
+            return f"input[((size_t)t * kBatch + b) * kInput + {offsets[name]} + k]"
+        if name in earlier:
+            stack, part = earlier[name]
+            captured[stack.name] = Argument("const float*", stack.name, stack.name)
+            return f"{stack.name}[((size_t)t * {stack.row_count} + {part.first_row} + k) * kBatch + b]"
+        captured[name] = Argument("const float*", names(name), f"param_{name}")
+        return f"{names(name)}[k]"
+
+    weights = "; ".join(part.weight for part in product.parts)
+    operand = c_expression(product.operand, read)
+    arguments = (
+        Argument("const unsigned*", "weight", f"dense_{product.name}"),
+        *captured.values(),
+        Argument("float*", "product", product.name),
+        Argument("int", "steps", "$steps"),
+    )
+    return InputProductModel(
+        kernel=f"product_of_{product.name}",
+        functor=f"OperandOf_{product.name}",
+        equation=f"{product.name} = [{weights}] @ {print_expr(product.operand)}",
+        arguments=arguments,
+        captured=tuple(captured.values()),
+        operand=operand,
+        rows=product.row_count,
+        cols=product.cols.size,
+    )
+

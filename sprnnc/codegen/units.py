@@ -1,0 +1,134 @@
+"""What a thread keeps of each unit, and how equations read it: a struct of registers ``u``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sprnnc.cell.ir import Expr, Ref, walk
+from sprnnc.codegen.model import Field, Load, SpaceModel
+from sprnnc.codegen.names import Names
+from sprnnc.passes.recurrence import Product, Recurrence
+from sprnnc.schedule.plan import Plan
+
+_TABLE_FIXED = 2  # unit, position
+
+
+class UnitFields:
+    """Decides for every name of the recurrence whether it is a member of ``u`` or a local."""
+
+    def __init__(self, recurrence: Recurrence, plan: Plan, names: Names) -> None:
+        self.recurrence = recurrence
+        self.plan = plan
+        self.names = names
+        self._products = {p.name: (phase.index, p) for phase in recurrence.phases for p in phase.products}
+        self._kept = self._kept_equations()
+        self._members = self._kept | {q.name for p in recurrence.input_products for q in p.parts}
+        cell = recurrence.cell
+        self._members |= {v.name for v in (*cell.inputs, *cell.params, *cell.states)}
+
+    def _kept_equations(self) -> set[str]:
+        """Equation targets that are read after the loop that computes them."""
+        r = self.recurrence
+        level = {e.equation.target: e.level for e in r.equations}
+        reads: list[tuple[Expr, int]] = [(e.equation.value, e.level) for e in r.equations]
+        after = len(r.phases) + 1
+        reads.append((r.output, after))
+        reads += [(Ref(f"{s.name}'", s.space), after) for s in r.cell.states]
+        reads += [(Ref(v.name, v.space), after) for phase in r.phases for v in phase.published]
+        kept = set()
+        for value, at in reads:
+            for node in walk(value):
+                if isinstance(node, Ref) and level.get(node.name, at) < at:
+                    kept.add(node.name)
+        return kept
+
+    def reader(self, space: str) -> Callable[[str], str]:
+        """How an equation of ``space`` spells each name it reads."""
+        del space  # every space's loop calls its thread's units ``u``
+        return lambda name: f"u.{self.names(name)}" if name in self._members else self.names(name)
+
+    def target(self, name: str) -> str:
+        """The left side of an equation: a member, or a new local."""
+        return f"u.{self.names(name)}" if name in self._members else f"const float {self.names(name)}"
+
+    def total_locals(self, level: int, values: Sequence[Expr]) -> list[str]:
+        """Declarations of the row totals that ``values`` read."""
+        del level
+        read = dict.fromkeys(n.name for v in values for n in walk(v) if isinstance(n, Ref))
+        lines = []
+        for name in read:
+            if name in self._products:
+                phase, _ = self._products[name]
+                c = self.names(name)
+                lines.append(f"const float {c} = totals_{phase}[u.at_{c}];")
+        return lines
+
+    def space_model(self, space_name: str) -> SpaceModel:
+        """The struct of one space and where its members come from."""
+        r, names = self.recurrence, self.names
+        space = next(s for s in r.spaces if s.name == space_name)
+        plan = self.plan.space(space_name)
+        products = [p for _, p in self._products.values() if p.rows == space]
+        params = [v for v in r.cell.params if v.space == space and self._is_read_in(v.name)]
+        states = [v for v in r.cell.states if v.space == space]
+        fetched = [(p, q) for p in r.input_products for q in p.parts if q.rows == space and self._is_read_in(q.name)]
+        inputs = [v for v in r.cell.inputs if v.space == space and self._is_read_in(v.name)]
+        kept = [e.equation.target for e in r.equations if e.equation.target in self._kept and e.equation.space == space]
+        fields = [
+            Field("int", ("unit", "batch_column", "position"), "which unit and column, and its place in an exchange"),
+            Field("bool", ("owned",), "false for padding: computed, never stored"),
+            Field("int", tuple(f"at_{names(p.name)}" for p in products), "where the totals of its rows are"),
+            Field("float", tuple(names(v.name) for v in params), "parameters"),
+            Field("float", tuple(names(v.name) for v in states), "states"),
+            Field("float", tuple(names(v.name) for v in (*(q for _, q in fetched), *inputs)), "inputs of this step"),
+            Field("float", tuple(names(n) for n in kept), "values that outlive the loop that computes them"),
+        ]
+        return SpaceModel(
+            name=space_name,
+            size=space.size,
+            units_per_block=plan.units_per_block,
+            items=plan.items,
+            table=f"units_{space_name}",
+            struct=f"Unit{space_name}",
+            array=f"units_of_{space_name}",
+            fields=tuple(f for f in fields if f.names),
+            table_columns=_TABLE_FIXED + len(products),
+            totals=tuple(self._total_load(p, i) for i, p in enumerate(products)),
+            parameters=tuple(Load(names(v.name), f"{names(v.name)}[u.unit]") for v in params),
+            states=tuple(
+                Load(names(v.name), f"state_{names(v.name)}[u.batch_column * {space.size} + u.unit]") for v in states
+            ),
+            inputs=tuple(
+                Load(names(q.name), f"{p.name}[((size_t)t * {p.row_count} + {q.first_row} + u.unit) * kBatch + u.batch_column]")
+                for p, q in fetched
+            )
+            + tuple(
+                Load(names(v.name), f"input[((size_t)t * kBatch + u.batch_column) * kInput + {self._offset(v.name)} + u.unit]")
+                for v in inputs
+            ),
+        )
+
+    def _total_load(self, product: Product, index: int) -> Load:
+        name = self.names(product.name)
+        return Load(f"at_{name}", f"row[{_TABLE_FIXED + index} * kUnits] * kColumns + column")
+
+    def _offset(self, name: str) -> int:
+        """Where an input starts in the concatenation of all inputs."""
+        start = 0
+        for v in self.recurrence.cell.inputs:
+            if v.name == name:
+                return start
+            start += v.space.size
+        raise KeyError(name)
+
+    def _is_read_in(self, name: str) -> bool:
+        r = self.recurrence
+        values = [e.equation.value for e in r.equations] + [r.output]
+        return any(isinstance(n, Ref) and n.name == name for v in values for n in walk(v))
+
+
+def unit_tables(recurrence: Recurrence, space: str) -> tuple[str, ...]:
+    """Rows of a space's unit table after unit and position: its products, in phase order."""
+    return tuple(
+        p.name for phase in recurrence.phases for p in phase.products if p.rows.name == space
+    )

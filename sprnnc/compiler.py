@@ -1,0 +1,254 @@
+"""The compiler's top: source text and weights in, Artifact out, through the nine stages in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnn_runtime.manifest import Manifest
+from sprnnc.artifact import Artifact
+from sprnnc.build.launch import describe_launch
+from sprnnc.build.nvrtc import Cubin, build_cubin
+from sprnnc.cell.ir import Cell, DType, Model
+from sprnnc.cell.printer import print_model
+from sprnnc.cell import weights as cell_weights
+from sprnnc.codegen.banner import banner
+from sprnnc.codegen.lower import lower_to_kernel
+from sprnnc.codegen.model import KernelModel
+from sprnnc.codegen.render import render
+from sprnnc.diagnostics import CompileError, fail
+from sprnnc.language.check import check
+from sprnnc.language.parse import parse
+from sprnnc.layout import layout as layout_stage
+from sprnnc.layout import partition as partition_stage
+from sprnnc.passes import phases as phases_stage
+from sprnnc.passes.recurrence import Recurrence
+from sprnnc.schedule import assemble as schedule_stage
+from sprnnc.schedule.choices import Choices
+from sprnnc.schedule.choose import MAX_BATCH, choose
+from sprnnc.schedule.plan import Plan
+from sprnnc.sparsity.weight_files import check_tensors, load_tensors
+from sprnnc.target import Target, find_target
+from sprnnc.trace import Trace
+from sprnnc.version import VERSION
+
+Tensors = Mapping[str, NDArray[Any]]
+_BUILD_ATTEMPTS = 6
+
+
+def compile(
+    source: str | Path,
+    *,
+    weights: str | Path | Tensors | None = None,
+    random_weights: int | None = None,
+    batch: int = 1,
+    target: str = "sm_90",
+    sizes: Mapping[str, int] | None = None,
+    dtype: str | DType | None = None,
+    schedule: Mapping[str, object] | None = None,
+    allow_nan: bool = False,
+    dump_ir: str | Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Artifact:
+    """Compiles a cell and its weights to an artifact.
+
+    ``source``: a path to a ``.sprnn`` file, or its text (anything with a newline or a brace).
+    ``weights``: a ``.npz`` or ``.safetensors`` file, or arrays by name: matrices [rows, cols],
+    vectors [size], converted to float32, never aliased. Or ``random_weights``: a seed.
+    ``batch``: 1 to 64 columns that run together. ``target``: a device name, or ``sim``.
+    ``sizes`` and ``schedule`` override the model's sizes and the schedule block.
+    ``dump_ir``: a folder that receives every stage as text. ``progress`` is called with each stage's name.
+
+    Raises CompileError for anything that is the user's to mend; every problem found is in it.
+    """
+    device = find_target(target)
+    _check_batch(batch)
+    text, filename = read_source(source)
+    trace = Trace(Path(dump_ir) if dump_ir else None, progress)
+    try:
+        with trace.stage("parse"):
+            program = parse(text, filename)
+        with trace.stage("check") as dump:
+            model = check(program, source=text, filename=filename, sizes=sizes or {}, dtype=as_dtype(dtype))
+            dump(print_model(model))
+        with trace.stage("weights"):
+            tensors = _tensors(model.cell, weights, random_weights, allow_nan)
+        return _lower(model, tensors, text, batch, device, schedule or {}, trace)
+    except CompileError as error:
+        if error.source:
+            raise
+        raise CompileError(error.diagnostics, text, filename) from None
+
+
+def _lower(
+    model: Model,
+    tensors: dict[str, NDArray[np.float32]],
+    text: str,
+    batch: int,
+    target: Target,
+    overrides: Mapping[str, object],
+    trace: Trace,
+) -> Artifact:
+    """Stages 3 to 9."""
+    with trace.stage("phases") as dump:
+        recurrence = phases_stage.split_into_phases(model.cell)
+        dump(phases_stage.print_recurrence(recurrence))
+    choices = choose(model, recurrence, batch, target, overrides)
+    with trace.stage("partition") as dump:
+        nonzeros = {w.name: np.count_nonzero(tensors[w.name], axis=1) for w in model.cell.weights}
+        partition = partition_stage.partition(recurrence, nonzeros, choices.blocks.value)
+        partition_stage.verify(partition)
+        dump(partition_stage.print_partition(partition))
+    with trace.stage("layout") as dump:
+        layout = layout_stage.lay_out(recurrence, tensors, partition, choices.warps)
+        layout_stage.verify(layout)
+        dump(layout_stage.print_layout(layout))
+    plan, kernel, source, cubin = _schedule_and_build(
+        model, recurrence, layout, choices, batch, target, trace
+    )
+    with trace.stage("artifact"):
+        launch = describe_launch(recurrence, plan, layout, tensors, kernel, target)
+        return Artifact(
+            manifest=_manifest(model, recurrence, plan, launch.buffers, launch.kernels, cubin),
+            kernel_source=source,
+            plan=plan,
+            model=model,
+            tensors=tensors,
+            packed=launch.packed,
+            cubin=cubin.code if cubin else None,
+            source_text=text,
+        )
+
+
+def _schedule_and_build(
+    model: Model,
+    recurrence: Recurrence,
+    layout: layout_stage.Layout,
+    choices: Choices,
+    batch: int,
+    target: Target,
+    trace: Trace,
+) -> tuple[Plan, KernelModel, str, Cubin | None]:
+    """Stages 6 to 8; a plan that spills goes back to 6 with three quarters of its register slots."""
+    limit: int | None = None
+    for _ in range(_BUILD_ATTEMPTS):
+        with trace.stage("schedule") as dump:
+            plan = schedule_stage.assemble(model, recurrence, layout, choices, batch, target, limit)
+            dump(schedule_stage.print_plan(plan))
+        with trace.stage("render") as dump:
+            lines = banner(model, recurrence, plan)
+            kernel = lower_to_kernel(recurrence, plan, lines, device_helper)
+            source = render(kernel)
+            dump(source)
+        if target.arch is None:
+            return plan, kernel, source, None
+        with trace.stage("build") as dump:
+            cubin = build_cubin(source, target.arch)
+            dump("\n".join(f"{name}: {r}" for name, r in sorted(cubin.resources.items())) + "\n")
+        used = cubin.resources["recurrence"]
+        if used.spill_bytes == 0:
+            return plan, kernel, source, cubin
+        limit = sum(p.register_slots for p in plan.phases) * 3 // 4
+    raise fail(
+        "E411",
+        f"the kernel spills {used.spill_bytes} bytes of registers even with {limit} register slots",
+        help="a smaller batch, fewer threads (threads = 256) or more blocks leave more registers to each thread",
+    )
+
+
+def _manifest(
+    model: Model,
+    recurrence: Recurrence,
+    plan: Plan,
+    buffers: list[dict[str, Any]],
+    kernels: list[dict[str, Any]],
+    cubin: Cubin | None,
+) -> Manifest:
+    cell = model.cell
+    return Manifest.from_json(
+        {
+            "format": "sprnnx",
+            "version": [1, 0],
+            "compiler": VERSION,
+            "name": model.name,
+            "cell": cell.name,
+            "target": plan.target,
+            "arch": cubin.arch if cubin else None,
+            "dtype": plan.dtype.value,
+            "batch": plan.batch,
+            "inputs": [{"name": v.name, "size": v.space.size} for v in cell.inputs],
+            "states": [{"name": v.name, "size": v.space.size} for v in cell.states],
+            "output_size": recurrence.output_space.size,
+            "steps_per_launch": plan.choices.steps_per_launch.value,
+            "resources": {
+                name: {
+                    "registers": r.registers,
+                    "shared_bytes": r.shared_bytes + (plan.shared_bytes if name == "recurrence" else 0),
+                    "spill_bytes": r.spill_bytes,
+                }
+                for name, r in (cubin.resources if cubin else {}).items()
+            },
+            "buffers": buffers,
+            "kernels": kernels,
+            "files": {},
+        }
+    )
+
+
+def read_source(source: str | Path) -> tuple[str, str]:
+    """The text and a name for messages. Raises CompileError E101 where a file cannot be read."""
+    if isinstance(source, str) and ("\n" in source or "{" in source):
+        return source, "<source>"
+    path = Path(source)
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise fail("E101", f"cannot read {path}: {error}", help="give a .sprnn file in UTF-8") from error
+
+
+def as_dtype(dtype: str | DType | None) -> DType | None:
+    """A storage type by name. Raises CompileError E216 for an unknown one."""
+    if dtype is None or isinstance(dtype, DType):
+        return dtype
+    try:
+        return DType(dtype)
+    except ValueError:
+        known = ", ".join(d.value for d in DType)
+        raise fail("E216", f"unknown dtype '{dtype}'", help=f"expected one of {known}") from None
+
+
+def device_helper(name: str) -> str:
+    """The text of a device helper, without its include guard."""
+    text = resources.files("sprnn_runtime.device").joinpath(name).read_text(encoding="utf-8")
+    return text.replace("#pragma once\n", "").strip() + "\n"
+
+
+def _check_batch(batch: int) -> None:
+    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
+        raise fail("E405", f"batch {batch!r} cannot be: expected 1 to {MAX_BATCH} columns")
+
+
+def _tensors(
+    cell: Cell, weights: str | Path | Tensors | None, seed: int | None, allow_nan: bool
+) -> dict[str, NDArray[np.float32]]:
+    if (weights is None) == (seed is None):
+        raise fail(
+            "E301",
+            "no weights" if weights is None else "both weights and random weights",
+            help="give either a weight file (--weights W.npz) or a seed for random ones (--random-weights 0)",
+        )
+    if seed is not None:
+        return cell_weights.random_weights(cell, seed)
+    shapes = cell_weights.expected_shapes(cell)
+    if isinstance(weights, Mapping):
+        tensors = check_tensors(weights, shapes)
+    else:
+        assert weights is not None
+        tensors = load_tensors(Path(weights), shapes)
+    cell_weights.validate_weights(cell, tensors, allow_nan=allow_nan)
+    return tensors

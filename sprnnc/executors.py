@@ -1,0 +1,113 @@
+"""Runs an artifact on any of the four executors, and checks the result against the reference."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import sprnn_runtime
+from sprnn_runtime.layer import open_layer
+from sprnnc.artifact import Artifact
+from sprnnc.cell.reference import run_reference
+from sprnnc.diagnostics import fail
+from sprnnc.passes.phases import split_into_phases
+from sprnnc.schedule.interpreter import PlanInterpreter
+
+DEVICES = ("auto", "cuda", "sim", "plan", "reference")
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A finished run: y [T, B, O], states [B, size], the device that did it, and wall seconds.
+
+    ``error`` is ||y - reference|| / ||reference|| in float64, or None where it was not asked for.
+    """
+
+    y: Array
+    state: dict[str, Array]
+    device: str
+    error: float | None
+    seconds: float
+
+
+def execute(
+    artifact: Artifact | str | Path,
+    x: Array,
+    state: Mapping[str, Array] | None = None,
+    *,
+    device: str = "auto",
+    check: bool = False,
+    seed: int = 0,
+) -> Run:
+    """Runs ``x`` float32 [T, B, I] from ``state`` (by name, [B, size]; missing ones are zero).
+
+    ``device``: ``auto`` takes the GPU, then sim, then the reference. ``seed`` picks sim's order of
+    threads. Raises CompileError E601 for an unknown device or an ``x`` of the wrong shape, and
+    the runtime's own errors.
+    """
+    if device not in DEVICES:
+        raise fail("E601", f"unknown device '{device}'", help=f"expected one of {', '.join(DEVICES)}")
+    loaded = artifact if isinstance(artifact, Artifact) else Artifact.load(Path(artifact))
+    _check_input(loaded, x)
+    began = time.perf_counter()
+    y, after, used = _run(loaded, x, state or {}, device, seed)
+    seconds = time.perf_counter() - began
+    error = relative_error(y, _reference(loaded, x, state or {})[0]) if check else None
+    return Run(y, after, used, error, seconds)
+
+
+def relative_error(got: Array, expected: Array) -> float:
+    """||got - expected|| / ||expected||; NaN in the same places counts as equal."""
+    got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
+    same = (got == expected) | (np.isnan(got) & np.isnan(expected))
+    difference = np.where(same, 0.0, got - expected)
+    scale = float(np.linalg.norm(np.nan_to_num(expected, posinf=0, neginf=0)))
+    norm = float(np.linalg.norm(difference))
+    return norm / scale if scale > 0 else norm
+
+
+def _run(
+    artifact: Artifact, x: Array, state: Mapping[str, Array], device: str, seed: int
+) -> tuple[Array, dict[str, Array], str]:
+    if device == "reference":
+        return *_reference(artifact, x, state), "reference"
+    if device == "plan":
+        return *_plan(artifact, x, state), "plan"
+    try:
+        layer = open_layer(artifact.loaded(), device, seed=seed)
+    except sprnn_runtime.Unavailable:
+        if device != "auto":
+            raise
+        return *_reference(artifact, x, state), "reference"
+    with layer:
+        y, after = layer(x, dict(state))
+        return y, after, layer.device_name
+
+
+def _reference(
+    artifact: Artifact, x: Array, state: Mapping[str, Array]
+) -> tuple[Array, dict[str, Array]]:
+    return run_reference(artifact.model.cell, artifact.tensors, x, state)
+
+
+def _plan(artifact: Artifact, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+    cell = artifact.model.cell
+    zeros = {s.name: np.zeros((artifact.plan.batch, s.space.size), np.float32) for s in cell.states}
+    interpreter = PlanInterpreter(split_into_phases(cell), artifact.plan, artifact.packed)
+    return interpreter.run(np.asarray(x, np.float32), zeros | dict(state))
+
+
+def _check_input(artifact: Artifact, x: Array) -> None:
+    size = sum(v.space.size for v in artifact.model.cell.inputs)
+    expected = f"[T, {artifact.plan.batch}, {size}]"
+    if x.ndim != 3 or x.shape[1:] != (artifact.plan.batch, size):
+        raise fail("E604", f"input has shape {list(x.shape)}, expected {expected}")
+    if x.shape[0] == 0:
+        raise fail("E604", f"input has no time steps, expected {expected} with T at least 1")

@@ -1,0 +1,103 @@
+"""What an artifact is and what its step costs, as text."""
+
+from __future__ import annotations
+
+from sprnnc.artifact import Artifact
+from sprnnc.passes.phases import split_into_phases
+from sprnnc.passes.recurrence import Recurrence
+from sprnnc.schedule.banks import gather_cost
+from sprnnc.schedule.choices import Encoding
+from sprnnc.schedule.plan import PhasePlan, Plan
+from sprnnc.layout.packing import unpack_slots
+from sprnnc.target import find_target
+
+
+def explain(artifact: Artifact) -> str:
+    """Sizes, density, decisions with reasons, registers, shared memory, bank conflicts, bytes a step."""
+    plan = artifact.plan
+    recurrence = split_into_phases(artifact.model.cell)
+    lines = [*_heading(artifact), "", "weights", *_weights(artifact), "", "decisions", *_decisions(plan)]
+    lines += ["", "resources", *_resources(artifact)]
+    for phase in plan.phases:
+        lines += ["", *_phase(artifact, recurrence, phase)]
+    lines += ["", "bytes a step", *_bytes(plan, recurrence)]
+    return "\n".join(lines) + "\n"
+
+
+def _heading(artifact: Artifact) -> list[str]:
+    plan, cell = artifact.plan, artifact.model.cell
+    target = find_target(plan.target)
+    spaces = {s.name: s.size for w in cell.weights for s in (w.rows, w.cols)}
+    sizes = ", ".join(f"{name} = {size}" for name, size in spaces.items())
+    return [
+        f"{artifact.model.name}: {cell.name} with {sizes}",
+        f"target {target.name} ({target.description}), {plan.dtype.value} storage, "
+        f"{plan.accumulate.value} accumulation, batch {plan.batch}",
+    ]
+
+
+def _weights(artifact: Artifact) -> list[str]:
+    lines = []
+    for w in artifact.model.cell.weights:
+        tensor = artifact.tensors[w.name]
+        nonzeros = int((tensor != 0).sum())
+        lines.append(
+            f"  {w.name:<8} {w.rows.size:>5} x {w.cols.size:<5} {nonzeros:>9} non-zeros "
+            f"({nonzeros / tensor.size:7.2%})  {w.pattern.describe()}"
+        )
+    return lines
+
+
+def _decisions(plan: Plan) -> list[str]:
+    lines = []
+    for name in plan.choices.__slots__:
+        choice = getattr(plan.choices, name)
+        value = getattr(choice.value, "value", choice.value)
+        who = " (yours)" if choice.by_user else ""
+        lines.append(f"  {name:<17} {value!s:<9}{who} {choice.reason}")
+    return lines
+
+
+def _resources(artifact: Artifact) -> list[str]:
+    plan = artifact.plan
+    limit = find_target(plan.target).shared_bytes_per_block
+    lines = [f"  shared memory     {plan.shared_bytes} of {limit} bytes a block"]
+    for name, used in artifact.manifest.resources.items():
+        lines.append(f"  {name}: {used.registers} registers a thread, {used.spill_bytes} bytes spilled")
+    if not artifact.manifest.resources:
+        lines.append("  registers         unknown: nothing was built for a GPU")
+    return lines
+
+
+def _phase(artifact: Artifact, recurrence: Recurrence, phase: PhasePlan) -> list[str]:
+    plan = artifact.plan
+    model = recurrence.phases[phase.index - 1]
+    products = ", ".join(f"{p.weight} @ {p.operand}" for p in model.products)
+    lines = [f"phase {phase.index}: {products}"]
+    lines.append(
+        f"  slots a warp      {phase.slots}: {phase.register_slots} in registers, "
+        f"{phase.shared_slots} in shared memory, {phase.streamed_slots} streamed"
+    )
+    if phase.slots:
+        words = artifact.packed[f"slots_{phase.index}"]
+        _, position = unpack_slots(words, plan.dtype, plan.encoding is Encoding.NARROW)
+        cost = gather_cost(plan, position, phase.columns)
+        lines += [
+            f"  padding           {cost.padding:.1%} of the slots hold no non-zero",
+            f"  bank conflicts    {cost.conflicts_per_load:.2f} extra wavefronts a load "
+            f"({cost.wavefronts} wavefronts for {cost.loads} loads, {cost.ideal_wavefronts} without conflicts)",
+        ]
+    return lines
+
+
+def _bytes(plan: Plan, recurrence: Recurrence) -> list[str]:
+    exchanged = sum(plan.exchange_bytes(p) for p in plan.phases)
+    slot_bytes = 32 * plan.encoding.value * 4
+    streamed = sum(p.streamed_slots for p in plan.phases) * slot_bytes * plan.choices.warps
+    rows = sum(p.row_count for p in recurrence.input_products)
+    return [
+        f"  exchanged         {exchanged} (published once, read by each of {plan.choices.blocks.value} blocks)",
+        f"  weights streamed  {streamed * plan.choices.blocks.value}",
+        f"  input products    {rows * plan.batch * 4} read",
+        f"  output            {recurrence.output_space.size * plan.batch * 4} written",
+    ]

@@ -1,0 +1,109 @@
+"""Pass 4, units -> blocks: which block owns which hidden unit.
+
+All gates of a unit live in one block, so that state updates are local. Units are dealt to the
+block with the fewest non-zeros so far (longest first), each block taking at most its share.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnnc.diagnostics import InternalError
+from sprnnc.passes.recurrence import Recurrence
+
+IntArray = NDArray[np.int32]
+NOBODY = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpacePartition:
+    """Units of one space over blocks.
+
+    ``unit`` int32 [blocks, units_per_block]: canonical unit, or NOBODY where a block has fewer.
+    ``position`` int32 [size]: place of each unit in an exchanged vector; a block's are contiguous.
+    ``block``, ``local`` int32 [size]: owner of each unit and its row in ``unit``.
+    """
+
+    unit: IntArray
+    position: IntArray
+    block: IntArray
+    local: IntArray
+
+    @property
+    def units_per_block(self) -> int:
+        return int(self.unit.shape[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partition:
+    """One SpacePartition for each space of the recurrence, by name."""
+
+    blocks: int
+    spaces: Mapping[str, SpacePartition]
+
+
+def partition(recurrence: Recurrence, nonzeros: Mapping[str, NDArray[np.int64]], blocks: int) -> Partition:
+    """Deals the units of every space to ``blocks`` blocks.
+
+    ``nonzeros`` gives for each weight its count of non-zeros by row.
+    """
+    spaces = {}
+    for space in recurrence.spaces:
+        load = np.zeros(space.size, np.int64)
+        for phase in recurrence.phases:
+            for product in phase.products:
+                if product.rows == space:
+                    load += nonzeros[product.weight]
+        spaces[space.name] = _deal(load, blocks)
+    return Partition(blocks, spaces)
+
+
+def _deal(load: NDArray[np.int64], blocks: int) -> SpacePartition:
+    size = len(load)
+    share = -(-size // blocks)
+    owner = np.empty(size, np.int32)
+    heap = [(0, 0, b) for b in range(blocks)]  # (non-zeros, units, block)
+    for unit in np.argsort(-load, kind="stable"):
+        total, units, block = heapq.heappop(heap)
+        owner[unit] = block
+        if units + 1 < share:
+            heapq.heappush(heap, (total + int(load[unit]), units + 1, block))
+    return _from_owner(owner, blocks, share)
+
+
+def _from_owner(owner: IntArray, blocks: int, share: int) -> SpacePartition:
+    size = len(owner)
+    order = np.argsort(owner, kind="stable").astype(np.int32)
+    position = np.empty(size, np.int32)
+    position[order] = np.arange(size, dtype=np.int32)
+    first = np.searchsorted(owner[order], np.arange(blocks)).astype(np.int32)
+    local = (position - first[owner]).astype(np.int32)
+    unit = np.full((blocks, share), NOBODY, np.int32)
+    unit[owner, local] = np.arange(size, dtype=np.int32)
+    return SpacePartition(unit, position, owner, local)
+
+
+def verify(partition: Partition) -> None:
+    """Contract: every unit has one owner, and positions are a permutation."""
+    for name, space in partition.spaces.items():
+        owned = np.sort(space.unit[space.unit != NOBODY])
+        size = len(space.position)
+        if not np.array_equal(owned, np.arange(size)):
+            raise InternalError("partition", f"space {name}: a unit has no owner, or two")
+        if not np.array_equal(np.sort(space.position), np.arange(size)):
+            raise InternalError("partition", f"space {name}: positions are not a permutation")
+
+
+def print_partition(partition: Partition) -> str:
+    """Units and their owners, one block a line."""
+    lines = [f"partition over {partition.blocks} blocks"]
+    for name, space in partition.spaces.items():
+        for b, units in enumerate(space.unit):
+            listed = " ".join(str(u) for u in units if u != NOBODY)
+            lines.append(f"  {name} block {b}: {listed}")
+    return "\n".join(lines) + "\n"

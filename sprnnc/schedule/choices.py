@@ -1,0 +1,72 @@
+"""Decisions of the compiler: each is a value with the reason for it, by name.
+
+``Choices`` are made before the partition, because the number of blocks and warps shape it. The
+user overrides any of them in the schedule block, or with ``--set NAME=VALUE``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound="int | Enum")
+
+
+class Exchange(Enum):
+    """How blocks see each other's results."""
+
+    LAMPORT = "lamport"
+    BARRIER = "barrier"
+
+
+class Activations(Enum):
+    """Which bodies the elementwise functions have."""
+
+    ACCURATE = "accurate"
+    FAST = "fast"
+
+
+class Tier(Enum):
+    """Where a slot lives for the whole sequence, fastest first."""
+
+    REGISTER = "register"
+    SHARED = "shared"
+    STREAMED = "streamed"
+
+
+class Encoding(Enum):
+    """How value and position of one slot of one lane are packed; the value is its 32-bit words."""
+
+    NARROW = 1  # 16 bits of value above a 16-bit position
+    WIDE = 2  # 32 bits of value, 32 bits of position
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Generic[T]):
+    """One decision: what, why, and whether the user made it."""
+
+    value: T
+    reason: str
+    by_user: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Every decision that a schedule block can override, by field name."""
+
+    blocks: Choice[int]
+    threads: Choice[int]
+    exchange: Choice[Exchange]
+    activations: Choice[Activations]
+    column_width: Choice[int]
+    polls_in_flight: Choice[int]
+    register_slots: Choice[int]
+    shared_slots: Choice[int]
+    unroll: Choice[int]
+    chain: Choice[int]
+    steps_per_launch: Choice[int]
+
+    @property
+    def warps(self) -> int:
+        return self.threads.value // 32

@@ -1,0 +1,135 @@
+"""Chooses blocks, warps, widths and protocol for a recurrence on a target, or takes the user's word."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+from sprnnc.cell.ir import DType, Model, ScheduleEntry
+from sprnnc.diagnostics import CompileError, Diagnostic
+from sprnnc.passes.recurrence import Recurrence
+from sprnnc.schedule.choices import Activations, Choice, Choices, Exchange
+from sprnnc.target import Target
+
+MAX_BATCH = 64
+_EXCHANGE_BUDGET_BYTES = 64 << 20
+_ENUMS: dict[str, type[Exchange] | type[Activations]] = {"exchange": Exchange, "activations": Activations}
+
+
+def choose(
+    model: Model, recurrence: Recurrence, batch: int, target: Target, overrides: Mapping[str, object]
+) -> Choices:
+    """Every decision with its reason. Raises CompileError E402 to E404 for what cannot be."""
+    made = _own_choices(model, recurrence, batch, target)
+    entries = [*model.schedule, *(_entry(name, value) for name, value in overrides.items())]
+    errors: list[Diagnostic] = []
+    for entry in entries:
+        error = _override(made, entry, target, batch, model.dtype)
+        if error:
+            errors.append(error)
+    if errors:
+        raise CompileError(tuple(errors))
+    return Choices(**made)
+
+
+def column_widths(dtype: DType) -> tuple[int, ...]:
+    """Batch columns that one load of 4, 8 or 16 bytes holds."""
+    return tuple(n // dtype.size_bytes for n in (4, 8, 16))
+
+
+def _own_choices(
+    model: Model, recurrence: Recurrence, batch: int, target: Target
+) -> dict[str, Choice[Any]]:
+    units = max(s.size for s in recurrence.spaces)
+    per_block = -(-units // target.sms)
+    blocks = -(-units // per_block)
+    widths = column_widths(model.dtype)
+    width = next((w for w in widths if w >= batch), widths[-1])
+    exchanged = max((p.columns for p in recurrence.phases), default=1)
+    step_bytes = exchanged * -(-batch // width) * width * model.dtype.size_bytes
+    steps = max(1, min(4096, _EXCHANGE_BUDGET_BYTES // step_bytes))
+    return {
+        "blocks": Choice(
+            blocks, f"{units} units over {target.sms} SMs: {per_block} a block, one block an SM"
+        ),
+        "threads": Choice(
+            target.default_threads, "more threads keep more polls in flight; fewer leave more registers each"
+        ),
+        "exchange": Choice(Exchange.LAMPORT, "the data is its own flag: no barrier between blocks"),
+        "activations": Choice(Activations.ACCURATE, "accurate unless asked otherwise"),
+        "column_width": Choice(
+            width, f"one {width * model.dtype.size_bytes}-byte load serves {min(width, batch)} batch columns"
+        ),
+        "polls_in_flight": Choice(2, "two polls of a thread overlap"),
+        "register_slots": Choice(-1, "as many as the register file holds"),
+        "shared_slots": Choice(-1, "as many as shared memory holds"),
+        "unroll": Choice(4, "loads of four slots overlap"),
+        "chain": Choice(16, "fp16 additions before the sum is joined to fp32"),
+        "steps_per_launch": Choice(
+            steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
+        ),
+    }
+
+
+def _entry(name: str, value: object) -> ScheduleEntry:
+    if isinstance(value, Enum):
+        value = value.value
+    return ScheduleEntry(name, value)  # type: ignore[arg-type]  # checked by _override
+
+
+def _override(
+    made: dict[str, Choice[Any]], entry: ScheduleEntry, target: Target, batch: int, dtype: DType
+) -> Diagnostic | None:
+    """Puts the user's value in place, or says why it cannot be."""
+    if entry.name not in made:
+        near = difflib.get_close_matches(entry.name, made, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        known = ", ".join(f.name for f in dataclasses.fields(Choices))
+        return Diagnostic(
+            "E402", f"unknown decision '{entry.name}'", entry.span, help=f"{hint}decisions: {known}"
+        )
+    if entry.name in _ENUMS:
+        return _override_enum(made, entry, _ENUMS[entry.name])
+    value = entry.value
+    if isinstance(value, bool) or not isinstance(value, int):
+        return Diagnostic("E403", f"{entry.name} = {value!r}: expected an integer", entry.span)
+    why = _refusal(entry.name, value, target, batch, dtype)
+    if why:
+        return Diagnostic("E404", f"{entry.name} = {value} cannot be: {why}", entry.span)
+    made[entry.name] = Choice(value, "the schedule says so", by_user=True)
+    return None
+
+
+def _override_enum(
+    made: dict[str, Choice[Any]], entry: ScheduleEntry, kind: type[Exchange] | type[Activations]
+) -> Diagnostic | None:
+    try:
+        made[entry.name] = Choice(kind(entry.value), "the schedule says so", by_user=True)
+    except ValueError:
+        names = " or ".join(k.value for k in kind)
+        return Diagnostic("E403", f"{entry.name} = {entry.value!r}: expected {names}", entry.span)
+    return None
+
+
+def _refusal(name: str, value: int, target: Target, batch: int, dtype: DType) -> str | None:
+    match name:
+        case "threads" if value % 32 or not 32 <= value <= target.max_threads_per_block:
+            return f"expected a multiple of 32 from 32 to {target.max_threads_per_block}"
+        case "blocks" if not 1 <= value <= target.sms:
+            return f"{target.name} keeps 1 to {target.sms} blocks resident, one an SM"
+        case "column_width" if value not in column_widths(dtype):
+            return f"{dtype.value} loads hold {', '.join(map(str, column_widths(dtype)))} columns"
+        case "register_slots" | "shared_slots":
+            return None if value >= -1 else "expected -1 (as many as fit), or a number of slots from 0"
+        case "polls_in_flight" | "unroll" if not 1 <= value <= 16:
+            return "expected 1 to 16"
+        case "chain" if not 1 <= value <= 64:
+            return "expected 1 to 64: a longer fp16 chain loses more than it gains"
+        case "steps_per_launch" if not 1 <= value <= 1 << 20:
+            return "expected 1 to 1048576"
+    return None
+
+

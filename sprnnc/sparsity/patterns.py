@@ -1,0 +1,255 @@
+"""Sparsity patterns: each is an object that checks, draws and describes its masks.
+
+Adding a pattern is one class here, one alternative in the grammar and one round-trip test; no
+other code asks which pattern a weight has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+
+
+class Pattern(Protocol):
+    """Which entries of a matrix may be non-zero."""
+
+    def violation(self, mask: Mask) -> str | None:
+        """Why ``mask`` (True where non-zero) does not have this pattern, expected against got; None if it has."""
+        ...
+
+    def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
+        """A random mask of this pattern."""
+        ...
+
+    def shape_error(self, rows: int, cols: int) -> str | None:
+        """Why no ``[rows, cols]`` matrix can have this pattern (a ragged block, say); None if one can."""
+        ...
+
+    def describe(self) -> str:
+        """As written in the language: ``sparse(0.1)``."""
+        ...
+
+
+def _density_violation(found: int, total: int, declared: float, slack: int, what: str) -> str | None:
+    """Why ``found`` of ``total`` is not the declared density; None within max(1 %, slack)."""
+    expected = declared * total
+    if abs(found - expected) <= max(0.01 * expected, slack):
+        return None
+    return (
+        f"declared {declared:g} of {total} {what} ({expected:.0f}), "
+        f"found {found} ({found / total:.4g}); more than {max(0.01 * expected, slack):.0f} apart"
+    )
+
+
+def _density_error(density: float) -> str | None:
+    return None if 0 <= density <= 1 else f"the density {density:g} is not from 0 to 1"
+
+
+def _random_subset(rng: np.random.Generator, total: int, count: int) -> Mask:
+    mask = np.zeros(total, bool)
+    mask[rng.choice(total, count, replace=False)] = True
+    return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Every entry may be non-zero."""
+
+    def violation(self, mask: Mask) -> str | None:
+        del mask
+        return None
+
+    def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
+        del rng
+        return np.ones((rows, cols), bool)
+
+    def shape_error(self, rows: int, cols: int) -> str | None:
+        del rows, cols
+        return None
+
+    def describe(self) -> str:
+        return "dense"
+
+
+@dataclass(frozen=True, slots=True)
+class AsStored:
+    """Whatever the file holds."""
+
+    def violation(self, mask: Mask) -> str | None:
+        del mask
+        return None
+
+    def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
+        return Unstructured(0.1).random_mask(rows, cols, rng)
+
+    def shape_error(self, rows: int, cols: int) -> str | None:
+        del rows, cols
+        return None
+
+    def describe(self) -> str:
+        return "as_stored"
+
+
+@dataclass(frozen=True, slots=True)
+class Unstructured:
+    """A share ``density`` of the entries, anywhere."""
+
+    density: float
+
+    def violation(self, mask: Mask) -> str | None:
+        return _density_violation(int(mask.sum()), mask.size, self.density, mask.shape[0], "entries")
+
+    def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
+        return _random_subset(rng, rows * cols, round(self.density * rows * cols)).reshape(rows, cols)
+
+    def shape_error(self, rows: int, cols: int) -> str | None:
+        del rows, cols
+        return _density_error(self.density)
+
+    def describe(self) -> str:
+        return f"sparse({self.density:g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A share ``density`` of the aligned ``rows`` x ``cols`` blocks; a block is kept or dropped whole."""
+
+    rows: int
+    cols: int
+    density: float
+
+    def violation(self, mask: Mask) -> str | None:
+        r, c = mask.shape
+        blocks = mask.reshape(r // self.rows, self.rows, c // self.cols, self.cols).any(axis=(1, 3))
+        return _density_violation(int(blocks.sum()), blocks.size, self.density, blocks.shape[0], "blocks")
+
+    def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
+        r, c = rows // self.rows, cols // self.cols
+        kept = _random_subset(rng, r * c, round(self.density * r * c)).reshape(r, c)
+        return np.kron(kept, np.ones((self.rows, self.cols), bool)).astype(bool)
+
+    def shape_error(self, rows: int, cols: int) -> str | None:
+        if rows % self.rows or cols % self.cols:
+            return f"[{rows}, {cols}] is not a whole number of {self.rows} x {self.cols} blocks"
+        return _density_error(self.density)
+
+    def describe(self) -> str:
+        return f"blocks({self.rows}, {self.cols}, {self.density:g})"
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDiagonal:
+    """``heads`` equal dense blocks along the diagonal."""
+
+    heads: int
+
+    def violation(self, mask: Mask) -> str | None:
+        outside = int((mask & ~self._support(*mask.shape)).sum())
+        return f"{outside} non-zeros lie outside the {self.heads} diagonal blocks" if outside else None
+
+    def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
+        del rng
+        return self._support(rows, cols)
+
+    def _support(self, rows: int, cols: int) -> Mask:
+        block = np.ones((rows // self.heads, cols // self.heads), bool)
+        return np.kron(np.eye(self.heads, dtype=bool), block).astype(bool)
+
+    def shape_error(self, rows: int, cols: int) -> str | None:
+        if rows % self.heads or cols % self.heads:
+            return f"[{rows}, {cols}] cannot be split evenly over {self.heads} heads"
+        return None
+
+    def describe(self) -> str:
+        return f"block_diagonal({self.heads})"
+
+
+@dataclass(frozen=True, slots=True)
+class NOfM:
+    """At most ``n`` non-zeros in every aligned run of ``m`` columns of a row."""
+
+    n: int
+    m: int
+
+    def violation(self, mask: Mask) -> str | None:
+        counts = mask.reshape(mask.shape[0], -1, self.m).sum(axis=2)
+        if counts.max(initial=0) <= self.n:
+            return None
+        row, run = np.argwhere(counts > self.n)[0]
+        return (
+            f"row {row}, columns {run * self.m} to {(run + 1) * self.m - 1}: "
+            f"{counts[row, run]} non-zeros, expected at most {self.n} of {self.m}"
+        )
+
+    def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
+        order = rng.random((rows, cols // self.m, self.m)).argsort(axis=2)
+        return (order < self.n).reshape(rows, cols)
+
+    def shape_error(self, rows: int, cols: int) -> str | None:
+        del rows
+        if self.n > self.m:
+            return f"{self.n} non-zeros cannot be among {self.m} columns"
+        return f"{cols} columns are not a whole number of runs of {self.m}" if cols % self.m else None
+
+    def describe(self) -> str:
+        return f"n_of_m({self.n}, {self.m})"
+
+
+@dataclass(frozen=True, slots=True)
+class Balanced:
+    """The same number of non-zeros in each of ``banks`` equal runs of columns, in every row."""
+
+    density: float
+    banks: int
+
+    def violation(self, mask: Mask) -> str | None:
+        counts = mask.reshape(mask.shape[0], self.banks, -1).sum(axis=2)
+        expected = self._per_bank(mask.shape[1])
+        wrong = np.argwhere(counts != expected)
+        if not len(wrong):
+            return None
+        row, bank = wrong[0]
+        return f"row {row}, bank {bank}: {counts[row, bank]} non-zeros, expected {expected} in every bank"
+
+    def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
+        order = rng.random((rows, self.banks, cols // self.banks)).argsort(axis=2)
+        return (order < self._per_bank(cols)).reshape(rows, cols)
+
+    def _per_bank(self, cols: int) -> int:
+        return round(self.density * (cols // self.banks))
+
+    def shape_error(self, rows: int, cols: int) -> str | None:
+        del rows
+        if cols % self.banks:
+            return f"{cols} columns cannot be split evenly into {self.banks} banks"
+        return _density_error(self.density)
+
+    def describe(self) -> str:
+        return f"balanced({self.density:g}, {self.banks})"
+
+
+@dataclass(frozen=True, slots=True)
+class WithDiagonal:
+    """The pattern ``base``, and a diagonal that is kept: it does not count for ``base``."""
+
+    base: Pattern
+
+    def violation(self, mask: Mask) -> str | None:
+        off = mask & ~np.eye(*mask.shape, dtype=bool)
+        if self.base.violation(off) is None:
+            return None
+        return self.base.violation(mask) and self.base.violation(off)
+
+    def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
+        return self.base.random_mask(rows, cols, rng) | np.eye(rows, cols, dtype=bool)
+
+    def shape_error(self, rows: int, cols: int) -> str | None:
+        return self.base.shape_error(rows, cols)
+
+    def describe(self) -> str:
+        return f"{self.base.describe()} + diagonal"

@@ -1,0 +1,169 @@
+"""Reads weights from .npz and .safetensors files that nobody vouches for.
+
+Names, shapes and types are compared with what is expected before any data is read, so that a
+file cannot make us allocate more than the cell needs. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import struct
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import ml_dtypes
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from sprnnc.diagnostics import CompileError, Diagnostic, fail
+
+Shapes = Mapping[str, tuple[int, ...]]
+_ACCEPTED = {"float16", "float32", "float64", "bfloat16"}
+_SAFETENSORS = {"F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16"}
+_MAX_HEADER_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One tensor of a file: what its header says, and how to read its data."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[], NDArray[Any]]
+
+
+def load_tensors(path: Path, expected: Shapes) -> dict[str, NDArray[np.float32]]:
+    """Every expected tensor as float32. Raises CompileError with all that is wrong:
+
+    E302 unreadable, truncated or unknown file; E303 missing, E304 unexpected tensor; E305 wrong
+    shape; E306 wrong type.
+    """
+    try:
+        with path.open("rb") as file:
+            if path.suffix == ".npz":
+                with zipfile.ZipFile(file) as archive:
+                    return _read(_npz_entries(archive), expected, str(path))
+            if path.suffix == ".safetensors":
+                return _read(_safetensors_entries(file), expected, str(path))
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, struct.error, NotImplementedError,
+            RuntimeError, TypeError, SyntaxError) as error:
+        raise fail(
+            "E302", f"cannot read weights from {path}: {error}", help="the file may be truncated or not what its name says"
+        ) from error
+    raise fail("E302", f"cannot read weights from {path}: unknown kind of file", help="give a .npz or .safetensors file")
+
+
+def check_tensors(tensors: Mapping[str, Any], expected: Shapes) -> dict[str, NDArray[np.float32]]:
+    """The same for arrays from Python; the result never aliases them."""
+    arrays = {name: np.asarray(value) for name, value in tensors.items()}
+    entries = {n: _Entry(a.shape, str(a.dtype), lambda a=a: a) for n, a in arrays.items()}  # type: ignore[misc]
+    return _read(entries, expected, "weights")
+
+
+def _read(entries: Mapping[str, _Entry], expected: Shapes, where: str) -> dict[str, NDArray[np.float32]]:
+    errors = _differences(entries, expected, where)
+    if errors:
+        raise CompileError(tuple(errors))
+    tensors = {}
+    for name in expected:
+        data = entries[name].read()
+        with np.errstate(over="ignore"):  # a float64 beyond fp32 becomes Inf, which validation refuses
+            tensors[name] = np.array(data, dtype=np.float32)
+    return tensors
+
+
+def _differences(entries: Mapping[str, _Entry], expected: Shapes, where: str) -> list[Diagnostic]:
+    errors = []
+    for name, shape in expected.items():
+        if name not in entries:
+            near = difflib.get_close_matches(name, entries, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            errors.append(
+                Diagnostic("E303", f"{where}: tensor '{name}' {list(shape)} is missing", help=f"{hint}it holds {_listed(entries)}")
+            )
+        elif entries[name].dtype not in _ACCEPTED:
+            errors.append(
+                Diagnostic("E306", f"{where}: tensor '{name}' has type {entries[name].dtype}, expected a float type",
+                           help=f"convert it to one of {', '.join(sorted(_ACCEPTED))}")
+            )
+        elif entries[name].shape != shape:
+            errors.append(
+                Diagnostic("E305", f"{where}: tensor '{name}' has shape {list(entries[name].shape)}, expected {list(shape)}",
+                           help="sizes come from the model block, or from --size NAME=VALUE")
+            )
+    for name in entries:
+        if name not in expected:
+            near = difflib.get_close_matches(name, expected, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            errors.append(Diagnostic("E304", f"{where}: unexpected tensor '{name}'", help=f"{hint}the cell reads {_listed(expected)}"))
+    return errors
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    shown = list(names)[:12]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "") if shown else "nothing"
+
+
+def _npz_entries(archive: zipfile.ZipFile) -> dict[str, _Entry]:
+    entries = {}
+    for info in archive.infolist():
+        if not info.filename.endswith(".npy"):
+            raise ValueError(f"member '{info.filename}' is not an array")
+        with archive.open(info) as member:
+            version = npy.read_magic(member)
+            if version not in ((1, 0), (2, 0)):
+                raise ValueError(f"member '{info.filename}' has .npy version {version}")
+            header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = header(member)
+        name = info.filename.removesuffix(".npy")
+        entries[name] = _Entry(tuple(shape), "object" if dtype.hasobject else str(dtype), _npy_reader(archive, info))
+    return entries
+
+
+def _npy_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[], NDArray[Any]]:
+    def read() -> NDArray[Any]:
+        with archive.open(info) as member:
+            array: NDArray[Any] = npy.read_array(member, allow_pickle=False)
+            return array
+
+    return read
+
+
+def _safetensors_entries(file: BinaryIO) -> dict[str, _Entry]:
+    (length,) = struct.unpack("<Q", file.read(8))
+    size = file.seek(0, 2)
+    if length > min(_MAX_HEADER_BYTES, size - 8):
+        raise ValueError(f"the header claims {length} bytes, the file has {size}")
+    file.seek(8)
+    header = json.loads(file.read(length))
+    start = 8 + length
+    entries = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        first, last = entry["data_offsets"]
+        dtype = _SAFETENSORS.get(entry["dtype"], str(entry["dtype"]))
+        shape = tuple(int(n) for n in entry["shape"])
+        if not 0 <= first <= last <= size - start:
+            raise ValueError(f"tensor '{name}' lies outside the file")
+        entries[name] = _Entry(shape, dtype, _safetensor_reader(file, start + first, last - first, dtype, shape))
+    return entries
+
+
+def _safetensor_reader(
+    file: BinaryIO, at: int, size: int, dtype: str, shape: tuple[int, ...]
+) -> Callable[[], NDArray[Any]]:
+    def read() -> NDArray[Any]:
+        kind = np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+        file.seek(at)
+        data = file.read(size)
+        if len(data) != int(np.prod(shape)) * kind.itemsize:
+            raise ValueError("a tensor's data does not have the size of its shape")
+        return np.frombuffer(data, kind).reshape(shape)
+
+    return read

@@ -1,0 +1,56 @@
+"""Targets: one record describes a device; every pass that depends on hardware asks it alone."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from sprnnc.diagnostics import CompileError, fail
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A device as the passes see it. ``arch`` is NVRTC's name; None where nothing is built for a GPU."""
+
+    name: str
+    arch: str | None
+    sms: int
+    registers_per_sm: int
+    shared_bytes_per_block: int
+    default_threads: int
+    description: str
+    max_registers_per_thread: int = 255
+    max_threads_per_block: int = 1024
+    warp_lanes: int = 32
+    banks: int = 32
+    bank_bytes: int = 4
+
+
+# Shared memory per block and SM counts: CUDA C++ Programming Guide, "Technical Specifications per
+# Compute Capability", and the vendor's data sheets for the parts named.
+TARGETS = {
+    t.name: t
+    for t in (
+        Target("sm_80", "sm_80", 108, 65536, 163 * 1024, 512, "A100"),
+        Target("sm_86", "sm_86", 84, 65536, 99 * 1024, 512, "RTX A6000, RTX 3090 class"),
+        Target("sm_89", "sm_89", 128, 65536, 99 * 1024, 512, "RTX 4090, L40 class"),
+        Target("sm_90", "sm_90", 132, 65536, 227 * 1024, 512, "H100 SXM, H200"),
+        Target("sm_100", "sm_100", 148, 65536, 227 * 1024, 512, "B200"),
+        Target("sm_120", "sm_120", 170, 65536, 99 * 1024, 512, "RTX 5090 class"),
+        Target("sim", None, 4, 16384, 48 * 1024, 64, "a small device that exists on the CPU only"),
+    )
+}
+
+
+def find_target(name: str) -> Target:
+    """The target called ``name``. Raises CompileError E401 that lists what there is."""
+    if name in TARGETS:
+        return TARGETS[name]
+    raise unknown_target(name)
+
+
+def unknown_target(name: str) -> CompileError:
+    near = difflib.get_close_matches(name, TARGETS, n=1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    known = ", ".join(f"{t.name} ({t.description})" for t in TARGETS.values())
+    return fail("E401", f"unknown target '{name}'", help=f"{hint}known targets: {known}")

@@ -1,0 +1,41 @@
+"""Observes the pipeline: announces each stage, and writes its text where ``--dump-ir`` asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sprnnc.diagnostics import fail
+
+# Stages in pipeline order; the number in a dump's name is the place in this list.
+STAGES = ("parse", "check", "weights", "phases", "partition", "layout", "schedule", "render", "build", "artifact")
+
+
+class Trace:
+    """Calls ``progress`` with the name of each stage, and dumps texts as ``NN_stage.txt`` into ``folder``."""
+
+    def __init__(self, folder: Path | None, progress: Callable[[str], None] | None) -> None:
+        self._folder = folder
+        self._progress = progress
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise fail("E502", f"cannot write dumps to {folder}: {error}") from error
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Runs one stage; the value it yields dumps the stage's text."""
+        if self._progress:
+            self._progress(name)
+        yield lambda text: self._dump(name, text)
+
+    def _dump(self, name: str, text: str) -> None:
+        if self._folder is None:
+            return
+        path = self._folder / f"{STAGES.index(name) + 1:02d}_{name}.txt"
+        try:
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise fail("E502", f"cannot write {path}: {error}") from error
