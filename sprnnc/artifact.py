@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from sprnn_runtime import container
 from sprnn_runtime.layer import Loaded, read
 from sprnn_runtime.manifest import Manifest
+
 from sprnnc.cell.ir import Model
 from sprnnc.schedule.plan import Plan
 from sprnnc.serialise import decode, encode
 from sprnnc.sparsity import patterns
 
-_PATTERNS = {
+_PATTERNS: dict[type, tuple[type, ...]] = {
     patterns.Pattern: (
         patterns.Dense,
         patterns.AsStored,
@@ -91,7 +91,9 @@ class Artifact:
             for name, member in members.items()
             if name.startswith("tensors/")
         }
-        return Artifact(loaded.manifest, loaded.source, plan, model, tensors, dict(loaded.constants), loaded.cubin, text)
+        return Artifact(
+            loaded.manifest, loaded.source, plan, model, tensors, dict(loaded.constants), loaded.cubin, text
+        )
 
 
 def _json(value: object) -> bytes:

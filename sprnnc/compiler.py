@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from sprnn_runtime.manifest import Manifest
+
 from sprnnc.artifact import Artifact
 from sprnnc.build.launch import describe_launch
 from sprnnc.build.nvrtc import Cubin, build_cubin
+from sprnnc.cell import weights as cell_weights
 from sprnnc.cell.ir import Cell, DType, Model
 from sprnnc.cell.printer import print_model
-from sprnnc.cell import weights as cell_weights
 from sprnnc.codegen.banner import banner
 from sprnnc.codegen.lower import lower_to_kernel
 from sprnnc.codegen.model import KernelModel
@@ -157,7 +157,7 @@ def _schedule_and_build(
     raise fail(
         "E411",
         f"the kernel spills {used.spill_bytes} bytes of registers even with {limit} register slots",
-        help="a smaller batch, fewer threads (threads = 256) or more blocks leave more registers to each thread",
+        help="a smaller batch, fewer threads (threads = 256) or more blocks leave each thread more registers",
     )
 
 

@@ -63,9 +63,7 @@ class Diagnostic:
 class CompileError(Exception):
     """The user's program, weights or options are wrong; carries every diagnostic found."""
 
-    def __init__(
-        self, diagnostics: tuple[Diagnostic, ...], source: str = "", filename: str = ""
-    ) -> None:
+    def __init__(self, diagnostics: tuple[Diagnostic, ...], source: str = "", filename: str = "") -> None:
         self.diagnostics = diagnostics
         self.source = source
         self.filename = filename

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
 import sprnn_runtime
+from numpy.typing import NDArray
 from sprnn_runtime.layer import open_layer
+
 from sprnnc.artifact import Artifact
 from sprnnc.cell.reference import run_reference
 from sprnnc.diagnostics import fail
@@ -91,9 +91,7 @@ def _run(
         return y, after, layer.device_name
 
 
-def _reference(
-    artifact: Artifact, x: Array, state: Mapping[str, Array]
-) -> tuple[Array, dict[str, Array]]:
+def _reference(artifact: Artifact, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
     return run_reference(artifact.model.cell, artifact.tensors, x, state)
 
 

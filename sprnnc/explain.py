@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from sprnnc.artifact import Artifact
+from sprnnc.layout.packing import unpack_slots
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.banks import gather_cost
 from sprnnc.schedule.choices import Encoding
 from sprnnc.schedule.plan import PhasePlan, Plan
-from sprnnc.layout.packing import unpack_slots
 from sprnnc.target import find_target
 
 
@@ -85,7 +85,7 @@ def _phase(artifact: Artifact, recurrence: Recurrence, phase: PhasePlan) -> list
         lines += [
             f"  padding           {cost.padding:.1%} of the slots hold no non-zero",
             f"  bank conflicts    {cost.conflicts_per_load:.2f} extra wavefronts a load "
-            f"({cost.wavefronts} wavefronts for {cost.loads} loads, {cost.ideal_wavefronts} without conflicts)",
+            f"({cost.wavefronts} wavefronts for {cost.loads} loads, {cost.ideal_wavefronts} if none)",
         ]
     return lines
 
@@ -96,7 +96,7 @@ def _bytes(plan: Plan, recurrence: Recurrence) -> list[str]:
     streamed = sum(p.streamed_slots for p in plan.phases) * slot_bytes * plan.choices.warps
     rows = sum(p.row_count for p in recurrence.input_products)
     return [
-        f"  exchanged         {exchanged} (published once, read by each of {plan.choices.blocks.value} blocks)",
+        f"  exchanged         {exchanged} (written once, read by each of {plan.choices.blocks.value} blocks)",
         f"  weights streamed  {streamed * plan.choices.blocks.value}",
         f"  input products    {rows * plan.batch * 4} read",
         f"  output            {recurrence.output_space.size * plan.batch * 4} written",

@@ -50,7 +50,9 @@ def _decode(data: Any, wanted: Any, classes: Classes) -> Any:
     if origin is tuple:
         return _tuple(data, typing.get_args(wanted), classes)
     if origin is not None:  # a generic dataclass such as Choice[int]
-        return _dataclass(data, origin, classes, dict(zip(origin.__parameters__, typing.get_args(wanted), strict=True)))
+        return _dataclass(
+            data, origin, classes, dict(zip(origin.__parameters__, typing.get_args(wanted), strict=True))
+        )
     if wanted in classes:
         return _one_of(data, classes[wanted], classes)
     if isinstance(wanted, type) and issubclass(wanted, Enum):

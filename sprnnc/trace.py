@@ -9,7 +9,18 @@ from pathlib import Path
 from sprnnc.diagnostics import fail
 
 # Stages in pipeline order; the number in a dump's name is the place in this list.
-STAGES = ("parse", "check", "weights", "phases", "partition", "layout", "schedule", "render", "build", "artifact")
+STAGES = (
+    "parse",
+    "check",
+    "weights",
+    "phases",
+    "partition",
+    "layout",
+    "schedule",
+    "render",
+    "build",
+    "artifact",
+)
 
 
 class Trace:

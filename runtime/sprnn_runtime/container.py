@@ -73,7 +73,9 @@ def read_file(path: Path) -> bytes:
             raise damaged(str(path), f"it is larger than {_MAX_BYTES} bytes")
         return path.read_bytes()
     except OSError as error:
-        raise ArtifactError("E602", f"cannot read artifact {path}: {error}", "sprnnc compile FILE -o ARTIFACT makes one") from error
+        raise ArtifactError(
+            "E602", f"cannot read artifact {path}: {error}", "sprnnc compile FILE -o ARTIFACT makes one"
+        ) from error
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -90,7 +92,9 @@ def write_file(path: Path, data: bytes) -> None:
     except OSError as error:
         if scratch is not None:
             Path(scratch).unlink(missing_ok=True)
-        raise SprnnError("E605", f"cannot write {path}: {error}", "nothing was written; choose another folder") from error
+        raise SprnnError(
+            "E605", f"cannot write {path}: {error}", "nothing was written; choose another folder"
+        ) from error
 
 
 def array_bytes(array: NDArray[Any]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -33,6 +33,21 @@ class Device(Protocol):
 
     def offset(self, memory: Memory, offset_bytes: int) -> Memory:
         """The same memory from ``offset_bytes`` on, as a kernel argument."""
+
+    def accepts(self, array: Any) -> bool:
+        """Whether ``array`` lies where this device can read it in place."""
+
+    def borrow(self, array: Any, shape: tuple[int, ...]) -> Memory:
+        """The memory of such an array of ``shape``, not copied."""
+
+    def lend(self, memory: Memory, shape: tuple[int, ...]) -> Any:
+        """A float32 array over ``memory`` for other libraries."""
+
+    def copy(self, to: Memory, source: Memory, size_bytes: int) -> None:
+        """Copies device memory."""
+
+    def timed_us(self, work: Callable[[], None]) -> float:
+        """Microseconds that the device takes for what ``work`` launches."""
 
     def launch(self, kernel: Kernel, args: Sequence[Any]) -> None:
         """Launches; arguments are memory handles and NumPy scalars."""

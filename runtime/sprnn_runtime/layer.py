@@ -36,7 +36,9 @@ def read(data: bytes, where: str) -> Loaded:
     manifest = Manifest.from_json(json)
     try:
         source = members["kernel.cu"].decode()
-        constants = {b.name: _constant(b, members, where) for b in manifest.buffers if b.role is Role.CONSTANT}
+        constants = {
+            b.name: _constant(b, members, where) for b in manifest.buffers if b.role is Role.CONSTANT
+        }
     except KeyError as error:
         raise container.damaged(where, f"member {error} is missing") from error
     return Loaded(manifest, source, members.get(f"kernel.{manifest.arch}.cubin"), constants)
@@ -91,9 +93,9 @@ class Layer:
         Raises InputError for wrong shapes or types, WaitTimeout when a budget is spent.
         """
         with self._lock:
-            if hasattr(x, "__dlpack_device__") and not isinstance(x, np.ndarray) and hasattr(self._device, "run_dlpack"):
-                return self._device.run_dlpack(self, x, state or {}, budget_ns)  # type: ignore[no-any-return]
-            return self._run_numpy(self.check_input(x), state or {}, budget_ns)
+            if self._device.accepts(x):
+                return self._run_in_place(x, state or {}, budget_ns)
+            return self._run_numpy(self._check_input(x), state or {}, budget_ns)
 
     def _run_numpy(
         self, x: Array, state: Mapping[str, Any], budget_ns: int | None
@@ -108,7 +110,7 @@ class Layer:
         for buffer in self._states():
             self._reserve(buffer.name, buffer.bytes(0))
             self._device.upload(self._memory[buffer.name], self._initial(buffer, state))
-        self.run_chunks(self._memory, steps, budget_ns)
+        self._run_chunks(self._memory, steps, budget_ns)
         y = np.empty(y_buffer.dims(steps), np.float32)
         self._device.download(self._memory[y_buffer.name], y)
         after = {}
@@ -117,17 +119,55 @@ class Layer:
             self._device.download(self._memory[buffer.name], after[buffer.state])
         return y, after
 
-    def run_chunks(self, memory: Mapping[str, Memory], steps: int, budget_ns: int | None) -> None:
+    def _run_in_place(
+        self, x: Any, state: Mapping[str, Any], budget_ns: int | None
+    ) -> tuple[Any, dict[str, Any]]:
+        """The same for arrays that lie on the device: nothing crosses to the host but the status."""
+        steps, device = int(x.shape[0]), self._device
+        memory = dict(self._memory)
+        for buffer in self.manifest.buffers:
+            if buffer.role is Role.INPUT:
+                memory[buffer.name] = device.borrow(x, buffer.dims(steps))
+            elif buffer.role is Role.OUTPUT:
+                memory[buffer.name] = device.allocate(buffer.bytes(steps))
+        for buffer in self._states():
+            memory[buffer.name] = device.allocate(buffer.bytes(0))
+            given = state.get(buffer.state)
+            if given is not None and device.accepts(given):
+                device.copy(memory[buffer.name], device.borrow(given, buffer.dims(0)), buffer.bytes(0))
+            else:
+                device.upload(memory[buffer.name], self._initial(buffer, state))
+        self._run_chunks(memory, steps, budget_ns)
+        y = self._find(Role.OUTPUT)
+        assert y is not None
+        after = {b.state: device.lend(memory[b.name], b.dims(0)) for b in self._states()}
+        return device.lend(memory[y.name], y.dims(steps)), after
+
+    def time_us(self, x: Any, repeats: int = 20, *, warmup: int = 3) -> list[float]:
+        """Microseconds a step of ``repeats`` calls: everything one call launches, fills included.
+
+        ``x`` NumPy [T, B, I]; the states go on from call to call. Raises Unavailable on device ``sim``.
+        """
+        with self._lock:
+            self._run_numpy(self._check_input(x), {}, None)
+            steps, longest = len(x), self.manifest.steps_per_launch
+
+            def work() -> None:
+                for first in range(0, steps, longest):
+                    self._enqueue(self._memory, first, min(longest, steps - first), None)
+
+            times = [self._device.timed_us(work) / steps for _ in range(warmup + repeats)]
+            self._check_status(0, None)
+            return times[warmup:]
+
+    def _run_chunks(self, memory: Mapping[str, Memory], steps: int, budget_ns: int | None) -> None:
         """Launches all kernels for every chunk of at most ``steps_per_launch`` steps."""
         longest = self.manifest.steps_per_launch
         for first in range(0, steps, longest):
-            self._run_chunk(memory, first, min(longest, steps - first), budget_ns)
+            self._enqueue(memory, first, min(longest, steps - first), budget_ns)
+            self._check_status(first, budget_ns)
 
-    def _run_chunk(self, memory: Mapping[str, Memory], first: int, steps: int, budget_ns: int | None) -> None:
-        self.enqueue(memory, first, steps, budget_ns)
-        self._check_status(first, budget_ns)
-
-    def enqueue(self, memory: Mapping[str, Memory], first: int, steps: int, budget_ns: int | None) -> None:
+    def _enqueue(self, memory: Mapping[str, Memory], first: int, steps: int, budget_ns: int | None) -> None:
         """Fills and launches of one chunk, in stream order, without waiting."""
         bound: dict[str, Any] = {
             STEPS: np.int32(steps),
@@ -159,9 +199,11 @@ class Layer:
             budget = self._device.default_budget_ns if budget_ns is None else budget_ns
             raise WaitTimeout(block, first + step, phase, budget)
         if code:
-            raise DeviceError("E621", f"the kernel reported status {code} in block {block}, step {first + step}")
+            raise DeviceError(
+                "E621", f"the kernel reported status {code} in block {block}, step {first + step}"
+            )
 
-    def check_input(self, x: Any) -> Array:
+    def _check_input(self, x: Any) -> Array:
         """``x`` as C-contiguous float32 [T, B, I]; raises InputError E604 with expected against got."""
         array = np.asarray(x)
         expected = f"[T, {self.manifest.batch}, {self.manifest.input_size}]"
@@ -183,7 +225,8 @@ class Layer:
         array = np.asarray(state[buffer.state], np.float32)
         if array.shape != buffer.dims(0):
             raise InputError(
-                "E604", f"state '{buffer.state}' has shape {list(array.shape)}, expected {list(buffer.dims(0))}"
+                "E604",
+                f"state '{buffer.state}' has shape {list(array.shape)}, expected {list(buffer.dims(0))}",
             )
         return np.ascontiguousarray(array)
 
@@ -213,7 +256,9 @@ def load(path: str | Path, device: str = "auto", *, device_id: int = 0, seed: in
 def open_layer(loaded: Loaded, device: str = "auto", *, device_id: int = 0, seed: int = 0) -> Layer:
     """The same for contents that are already read."""
     if device not in ("auto", "cuda", "sim"):
-        raise InputError("E601", f"unknown device '{device}'", "expected auto, cuda or sim; sprnnc runs plan and reference")
+        raise InputError(
+            "E601", f"unknown device '{device}'", "expected auto, cuda or sim; sprnnc runs plan and reference"
+        )
     reasons: list[SprnnError] = []
     for candidate in ("cuda", "sim") if device == "auto" else (device,):
         try:
@@ -222,8 +267,11 @@ def open_layer(loaded: Loaded, device: str = "auto", *, device_id: int = 0, seed
             reasons.append(error)
     if len(reasons) == 1:
         raise reasons[0]
-    raise Unavailable("E607", "no device can run this artifact: " + "; ".join(e.message for e in reasons),
-                      "; or ".join(e.help for e in reasons if e.help))
+    raise Unavailable(
+        "E607",
+        "no device can run this artifact: " + "; ".join(e.message for e in reasons),
+        "; or ".join(e.help for e in reasons if e.help),
+    )
 
 
 def _open_device(name: str, loaded: Loaded, device_id: int, seed: int) -> Device:

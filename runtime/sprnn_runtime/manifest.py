@@ -118,8 +118,9 @@ class Manifest:
         major = data["version"][0]
         if major != VERSION[0]:
             raise ArtifactError(
-                "E606", f"artifact format {major} is not the {VERSION[0]} that this runtime reads",
-                "compile it again, or install the matching sprnnc"
+                "E606",
+                f"artifact format {major} is not the {VERSION[0]} that this runtime reads",
+                "compile it again, or install the matching sprnnc",
             )
         try:
             return _manifest(data)
@@ -168,16 +169,29 @@ def _buffer(data: Mapping[str, Any]) -> Buffer:
     shape = tuple(TIME if d == TIME else _positive(d) for d in data["shape"])
     fill = None if data.get("fill") is None else Fill(data["fill"])
     np.dtype(data["dtype"])
-    return Buffer(str(data["name"]), Role(data["role"]), str(data["dtype"]), shape, fill,
-                  str(data.get("state", "")), str(data.get("member", "")))
+    return Buffer(
+        str(data["name"]),
+        Role(data["role"]),
+        str(data["dtype"]),
+        shape,
+        fill,
+        str(data.get("state", "")),
+        str(data.get("member", "")),
+    )
 
 
 def _kernel(data: Mapping[str, Any]) -> Kernel:
     name = str(data["name"])
     if not name.isidentifier():
         raise ValueError(f"kernel name {name!r} is not an identifier")
-    return Kernel(name, _positive(data["grid"]), _positive(data["block"]), int(data["shared_bytes"]),
-                  bool(data["cooperative"]), tuple(str(a) for a in data["args"]))
+    return Kernel(
+        name,
+        _positive(data["grid"]),
+        _positive(data["block"]),
+        int(data["shared_bytes"]),
+        bool(data["cooperative"]),
+        tuple(str(a) for a in data["args"]),
+    )
 
 
 def _positive(value: Any) -> int:

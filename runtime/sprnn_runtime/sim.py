@@ -43,14 +43,21 @@ class Simulator:
     """Kernels of one source, ready to launch. Building is cached by everything that goes into it."""
 
     def __init__(
-        self, source: str, kernels: Sequence[str], *, cache_dir: Path | None = None, defines: Sequence[str] = ()
+        self,
+        source: str,
+        kernels: Sequence[str],
+        *,
+        cache_dir: Path | None = None,
+        defines: Sequence[str] = (),
     ) -> None:
         """``kernels``: names of ``extern "C" __global__`` functions in ``source``.
 
         Raises Unavailable E503 without g++, SprnnError E504 with g++'s text if the source does not compile.
         """
         self._kernels = tuple(kernels)
-        self._library = ctypes.CDLL(str(_build(_unit(source, self._kernels), cache_dir or cache_folder(), defines)))
+        self._library = ctypes.CDLL(
+            str(_build(_unit(source, self._kernels), cache_dir or cache_folder(), defines))
+        )
 
     def launch(
         self,
@@ -92,7 +99,9 @@ class Simulator:
             stats,
         )
         if status:
-            raise SimError("E610", f"sim: kernel '{kernel}' with seed {seed}: {report.value.decode(errors='replace')}")
+            raise SimError(
+                "E610", f"sim: kernel '{kernel}' with seed {seed}: {report.value.decode(errors='replace')}"
+            )
         return LaunchStats(stats[0], stats[1])
 
 
@@ -101,13 +110,17 @@ def _argument(arg: NDArray[Any] | np.generic) -> Any:
         if not arg.flags.c_contiguous:
             raise ValueError("sim passes arrays by pointer: they must be C-contiguous")
         return ctypes.c_void_p(arg.ctypes.data)
-    return np.ctypeslib.as_ctypes_type(arg.dtype)(arg.item())
+    scalar: Any = np.ctypeslib.as_ctypes_type(arg.dtype)  # type: ignore[arg-type]
+    return scalar(arg.item())
 
 
 def _unit(source: str, kernels: Sequence[str]) -> str:
     """One translation unit: the headers, the kernels, and an entry point that launches one by number."""
     cases = "\n".join(
-        f"    case {i}: if (count != sprnn_sim::arity({k})) return 2; kernel = sprnn_sim::bind({k}, args); break;"
+        f"    case {i}:\n"
+        f"      if (count != sprnn_sim::arity({k})) return 2;\n"
+        f"      kernel = sprnn_sim::bind({k}, args);\n"
+        f"      break;"
         for i, k in enumerate(kernels)
     )
     return f"""#define SPRNN_SIM 1
@@ -115,8 +128,8 @@ def _unit(source: str, kernels: Sequence[str]) -> str:
 #line 1 "kernel.cu"
 {source}
 #line 1 "launch.cpp"
-extern "C" int sprnn_sim_launch(int index, int count, unsigned grid, unsigned threads, size_t shared_bytes, void** args,
-                                unsigned seed, unsigned deadlock_rounds, unsigned store_delay,
+extern "C" int sprnn_sim_launch(int index, int count, unsigned grid, unsigned threads, size_t shared_bytes,
+                                void** args, unsigned seed, unsigned deadlock_rounds, unsigned store_delay,
                                 char* report, size_t report_bytes, uint64_t* statistics) {{
   std::function<void()> kernel;
   switch (index) {{
@@ -135,10 +148,14 @@ def _build(unit: str, folder: Path, defines: Sequence[str]) -> Path:
     """The shared library of ``unit``: from the cache, or compiled and put there whole."""
     compiler = shutil.which("g++")
     if compiler is None:
-        raise Unavailable("E503", "device sim needs g++, and there is none", "install g++ (Debian: apt-get install g++)")
+        raise Unavailable(
+            "E503", "device sim needs g++, and there is none", "install g++ (Debian: apt-get install g++)"
+        )
     headers = {name: _device_file(name) for name in _HEADERS}
     flags = (*_FLAGS, *(f"-D{d}" for d in defines))
-    key = hashlib.sha256("\0".join([unit, *headers.values(), *flags, _version(compiler)]).encode()).hexdigest()
+    key = hashlib.sha256(
+        "\0".join([unit, *headers.values(), *flags, _version(compiler)]).encode()
+    ).hexdigest()
     library = folder / f"sim-{key[:40]}.so"
     if library.exists():
         return library
@@ -149,7 +166,11 @@ def _build(unit: str, folder: Path, defines: Sequence[str]) -> Path:
         Path(scratch, "unit.cpp").write_text(unit, encoding="utf-8")
         made = Path(scratch, "unit.so")
         done = subprocess.run(
-            [compiler, *flags, "unit.cpp", "-o", str(made)], cwd=scratch, capture_output=True, text=True, check=False
+            [compiler, *flags, "unit.cpp", "-o", str(made)],
+            cwd=scratch,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise SprnnError("E504", f"g++ refused the kernel:\n{done.stderr[:4000]}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sprnn_runtime.errors import Unavailable
 from sprnn_runtime.manifest import Fill, Kernel
 from sprnn_runtime.sim import DEADLOCK_ROUNDS, Simulator
 
@@ -54,6 +55,22 @@ class SimDevice:
             seed=self._seed,
             deadlock_rounds=self._deadlock_rounds,
         )
+
+    def accepts(self, array: Any) -> bool:
+        del array
+        return False  # NumPy arrays take the ordinary way
+
+    def borrow(self, array: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        raise TypeError("device sim borrows no arrays")
+
+    def lend(self, memory: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32]:
+        return memory[: int(np.prod(shape)) * 4].view(np.float32).reshape(shape)
+
+    def copy(self, to: NDArray[np.uint8], source: NDArray[np.uint8], size_bytes: int) -> None:
+        to[:size_bytes] = source[:size_bytes]
+
+    def timed_us(self, work: Callable[[], None]) -> float:
+        raise Unavailable("E615", "device sim has no time worth measuring", "time on device cuda")
 
     def close(self) -> None:
         """Nothing to free."""

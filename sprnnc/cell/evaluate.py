@@ -60,9 +60,7 @@ def evaluate(
         return _evaluate(value, environment, product)
 
 
-def _evaluate(
-    value: Expr, environment: Mapping[str, Any], product: Callable[[str, Any], Any] | None
-) -> Any:
+def _evaluate(value: Expr, environment: Mapping[str, Any], product: Callable[[str, Any], Any] | None) -> Any:
     match value:
         case Number(value=number):
             return number

@@ -62,7 +62,9 @@ def random_weights(cell: Cell, seed: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([seed, zlib.crc32(w.name.encode())])
         mask = w.pattern.random_mask(w.rows.size, w.cols.size, rng)
         scale = 0.5 / np.sqrt(max(1.0, float(mask.sum()) / len(mask)))
-        tensors[w.name] = np.where(mask, _away_from_zero(rng.normal(0, scale, mask.shape)), 0).astype(np.float32)
+        tensors[w.name] = np.where(mask, _away_from_zero(rng.normal(0, scale, mask.shape)), 0).astype(
+            np.float32
+        )
     for v in cell.params:
         rng = np.random.default_rng([seed, zlib.crc32(v.name.encode())])
         tensors[v.name] = rng.normal(0, 0.1, v.space.size).astype(np.float32)

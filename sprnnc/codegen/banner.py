@@ -26,7 +26,8 @@ def banner(model: Model, recurrence: Recurrence, plan: Plan) -> tuple[str, ...]:
         density = p.nonzeros / (rows * p.columns)
         lines.append(
             f"phase {p.index}: {rows} x {p.columns}, {p.nonzeros} non-zeros ({density:.2%}); "
-            f"slots a warp: {p.register_slots} in registers, {p.shared_slots} shared, {p.streamed_slots} streamed"
+            f"slots a warp: {p.register_slots} in registers, {p.shared_slots} shared, "
+            f"{p.streamed_slots} streamed"
         )
     lines.append("")
     for name in plan.choices.__slots__:

@@ -47,4 +47,3 @@ def input_product_model(recurrence: Recurrence, product: InputProduct, names: Na
         rows=product.row_count,
         cols=product.cols.size,
     )
-

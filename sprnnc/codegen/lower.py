@@ -138,7 +138,9 @@ def _row_group_model(group: RowGroup) -> RowGroupModel:
     segments = tuple(SegmentModel(s.tier.value, s.first, s.slots) for s in group.segments)
     where = " and ".join(f"{s.slots} in {_PLACE[s.tier]}" for s in segments) or "none"
     last = group.first_rank + group.rows - 1
-    rows = f"row {last} of each warp" if group.rows == 1 else f"rows {group.first_rank} to {last} of each warp"
+    rows = (
+        f"row {last} of each warp" if group.rows == 1 else f"rows {group.first_rank} to {last} of each warp"
+    )
     return RowGroupModel(group.first_rank, group.rows, segments, f"{rows}: {where}")
 
 
@@ -208,9 +210,15 @@ def _arguments(recurrence: Recurrence, plan: Plan, names: Names) -> tuple[Argume
     if reads_inputs(recurrence):
         arguments.append(a("const float*", "input", "x"))
     arguments += [a("const float*", p.name, p.name) for p in recurrence.input_products]
-    arguments += [a("const float*", names(v.name), f"param_{v.name}") for v in cell.params if _is_read(recurrence, v.name)]
+    arguments += [
+        a("const float*", names(v.name), f"param_{v.name}")
+        for v in cell.params
+        if _is_read(recurrence, v.name)
+    ]
     arguments += [a("const int*", f"units_{s.name}", f"units_{s.name}") for s in recurrence.spaces]
-    arguments += [a("const unsigned*", f"slots_{p.index}", f"slots_{p.index}") for p in plan.phases if p.slots]
+    arguments += [
+        a("const unsigned*", f"slots_{p.index}", f"slots_{p.index}") for p in plan.phases if p.slots
+    ]
     arguments += [a("float*", f"state_{names(s.name)}", f"state_{s.name}") for s in cell.states]
     arguments.append(a("float*", "output", "y"))
     arguments += [a("unsigned*", f"exchange_{p.index}", f"exchange_{p.index}") for p in plan.phases]

@@ -17,7 +17,18 @@ _RESERVED = frozenset(
     threadIdx blockIdx blockDim gridDim warpSize main
     """.split()
 )
-_GENERATED = ("inputs_", "slots_", "operand_", "totals_", "exchange_", "units_", "register_", "shared_", "state_", "at_")
+_GENERATED = (
+    "inputs_",
+    "slots_",
+    "operand_",
+    "totals_",
+    "exchange_",
+    "units_",
+    "register_",
+    "shared_",
+    "state_",
+    "at_",
+)
 
 
 class Names:

@@ -16,7 +16,7 @@ class _PackageLoader(BaseLoader):
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, None]:
         del environment
         text = resources.files("sprnnc.templates").joinpath(template).read_text(encoding="utf-8")
-        return text, template, None  # type: ignore[return-value]  # never stale: packages do not change
+        return text, template, None
 
 
 @cache

@@ -68,19 +68,33 @@ class UnitFields:
         r, names = self.recurrence, self.names
         space = next(s for s in r.spaces if s.name == space_name)
         plan = self.plan.space(space_name)
-        products = [p for _, p in self._products.values() if p.rows == space]
+        products = r.products_of(space_name)
         params = [v for v in r.cell.params if v.space == space and self._is_read_in(v.name)]
         states = [v for v in r.cell.states if v.space == space]
-        fetched = [(p, q) for p in r.input_products for q in p.parts if q.rows == space and self._is_read_in(q.name)]
+        fetched = [
+            (p, q) for p in r.input_products for q in p.parts if q.rows == space and self._is_read_in(q.name)
+        ]
         inputs = [v for v in r.cell.inputs if v.space == space and self._is_read_in(v.name)]
-        kept = [e.equation.target for e in r.equations if e.equation.target in self._kept and e.equation.space == space]
+        kept = [
+            e.equation.target
+            for e in r.equations
+            if e.equation.target in self._kept and e.equation.space == space
+        ]
         fields = [
-            Field("int", ("unit", "batch_column", "position"), "which unit and column, and its place in an exchange"),
+            Field(
+                "int",
+                ("unit", "batch_column", "position"),
+                "which unit and column, and its place in an exchange",
+            ),
             Field("bool", ("owned",), "false for padding: computed, never stored"),
             Field("int", tuple(f"at_{names(p.name)}" for p in products), "where the totals of its rows are"),
             Field("float", tuple(names(v.name) for v in params), "parameters"),
             Field("float", tuple(names(v.name) for v in states), "states"),
-            Field("float", tuple(names(v.name) for v in (*(q for _, q in fetched), *inputs)), "inputs of this step"),
+            Field(
+                "float",
+                (*(names(q.name) for _, q in fetched), *(names(v.name) for v in inputs)),
+                "inputs of this step",
+            ),
             Field("float", tuple(names(n) for n in kept), "values that outlive the loop that computes them"),
         ]
         return SpaceModel(
@@ -96,14 +110,23 @@ class UnitFields:
             totals=tuple(self._total_load(p, i) for i, p in enumerate(products)),
             parameters=tuple(Load(names(v.name), f"{names(v.name)}[u.unit]") for v in params),
             states=tuple(
-                Load(names(v.name), f"state_{names(v.name)}[u.batch_column * {space.size} + u.unit]") for v in states
+                Load(names(v.name), f"state_{names(v.name)}[u.batch_column * {space.size} + u.unit]")
+                for v in states
             ),
             inputs=tuple(
-                Load(names(q.name), f"{p.name}[((size_t)t * {p.row_count} + {q.first_row} + u.unit) * kBatch + u.batch_column]")
+                Load(
+                    names(q.name),
+                    f"{p.name}[((size_t)t * {p.row_count} + {q.first_row} + u.unit) * kBatch"
+                    " + u.batch_column]",
+                )
                 for p, q in fetched
             )
             + tuple(
-                Load(names(v.name), f"input[((size_t)t * kBatch + u.batch_column) * kInput + {self._offset(v.name)} + u.unit]")
+                Load(
+                    names(v.name),
+                    f"input[((size_t)t * kBatch + u.batch_column) * kInput"
+                    f" + {self._offset(v.name)} + u.unit]",
+                )
                 for v in inputs
             ),
         )
@@ -125,10 +148,3 @@ class UnitFields:
         r = self.recurrence
         values = [e.equation.value for e in r.equations] + [r.output]
         return any(isinstance(n, Ref) and n.name == name for v in values for n in walk(v))
-
-
-def unit_tables(recurrence: Recurrence, space: str) -> tuple[str, ...]:
-    """Rows of a space's unit table after unit and position: its products, in phase order."""
-    return tuple(
-        p.name for phase in recurrence.phases for p in phase.products if p.rows.name == space
-    )

@@ -74,7 +74,9 @@ def lay_out(
     recurrence: Recurrence, weights: Mapping[str, FloatArray], partition: Partition, warps: int
 ) -> Layout:
     """The plain layout of every phase."""
-    phases = tuple(_lay_out_phase(recurrence, phase, weights, partition, warps) for phase in recurrence.phases)
+    phases = tuple(
+        _lay_out_phase(recurrence, phase, weights, partition, warps) for phase in recurrence.phases
+    )
     return Layout(partition, warps, phases)
 
 
@@ -174,7 +176,9 @@ def verify(layout: Layout) -> None:
     for p in layout.phases:
         used = p.position != p.columns
         if int(used.sum()) != p.nonzeros:
-            raise InternalError("layout", f"phase {p.index}: {int(used.sum())} of {p.nonzeros} non-zeros placed")
+            raise InternalError(
+                "layout", f"phase {p.index}: {int(used.sum())} of {p.nonzeros} non-zeros placed"
+            )
         if np.any(p.value[~used] != 0):
             raise InternalError("layout", f"phase {p.index}: padding has a value")
 

@@ -49,7 +49,7 @@ def unpack_slots(words: Words, dtype: DType, narrow: bool) -> tuple[FloatArray, 
     else:
         bits, position = words[:, :, :, 0], words[:, :, :, 1]
     unsigned = np.uint32 if dtype is DType.FP32 else np.uint16
-    value = bits.astype(unsigned).view(_NUMPY[dtype]).astype(np.float32)
+    value: FloatArray = bits.astype(unsigned).view(_NUMPY[dtype]).astype(np.float32)
     return value, position.astype(np.int32)
 
 
@@ -68,4 +68,5 @@ def unpack_dense(words: Words, dtype: DType, cols: int) -> FloatArray:
     if dtype is DType.FP32:
         return words.view(np.float32)
     halves = np.stack([words & np.uint32(0xFFFF), words >> np.uint32(16)], axis=2).reshape(len(words), -1)
-    return halves[:, :cols].astype(np.uint16).view(_NUMPY[dtype]).astype(np.float32)
+    values: FloatArray = halves[:, :cols].astype(np.uint16).view(_NUMPY[dtype]).astype(np.float32)
+    return values

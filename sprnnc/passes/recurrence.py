@@ -103,3 +103,7 @@ class Recurrence:
     equations: tuple[LeveledEquation, ...]
     output: Expr
     output_space: Space
+
+    def products_of(self, space: str) -> tuple[Product, ...]:
+        """Products whose rows are units of ``space``, in phase order: the order of a unit's table."""
+        return tuple(p for phase in self.phases for p in phase.products if p.rows.name == space)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sprnnc.cell.ir import DType, Model
 from sprnnc.diagnostics import CompileError, InternalError, fail
-from sprnnc.layout.layout import LANES, Layout, PhaseLayout
+from sprnnc.layout.layout import LANES, Layout
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choices, Encoding, Tier
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup, Segment, SpacePlan
@@ -38,8 +38,12 @@ def assemble(
     narrow = model.dtype is not DType.FP32 and widest < _NARROW_POSITIONS
     encoding = Encoding.NARROW if narrow else Encoding.WIDE
     spaces = tuple(
-        SpacePlan(s.name, s.size, units := layout.partition.spaces[s.name].units_per_block,
-                  -(-units * groups * width // choices.threads.value))
+        SpacePlan(
+            s.name,
+            s.size,
+            units := layout.partition.spaces[s.name].units_per_block,
+            -(-units * groups * width // choices.threads.value),
+        )
         for s in recurrence.spaces
     )
     memory = _SharedMemory()
@@ -70,11 +74,33 @@ def assemble(
         slots_at = memory.take(tiers[1] * warp_slot_bytes * choices.warps)
         groups_of_rows = _row_groups(p.slots_of_rank, tiers)
         phases.append(
-            PhasePlan(p.index, p.columns, positions, chunk, len(p.slots_of_rank), groups_of_rows,
-                      *tiers, operand_at, totals_at, slots_at, p.nonzeros)
+            PhasePlan(
+                p.index,
+                p.columns,
+                positions,
+                chunk,
+                len(p.slots_of_rank),
+                groups_of_rows,
+                *tiers,
+                operand_at,
+                totals_at,
+                slots_at,
+                p.nonzeros,
+            )
         )
-    plan = Plan(target.name, model.dtype, model.accumulate, batch, choices, encoding, groups, spaces,
-                tuple(phases), memory.bytes, ())
+    plan = Plan(
+        target.name,
+        model.dtype,
+        model.accumulate,
+        batch,
+        choices,
+        encoding,
+        groups,
+        spaces,
+        tuple(phases),
+        memory.bytes,
+        (),
+    )
     verify(plan, layout, target)
     return plan
 
@@ -121,8 +147,11 @@ def _split(slots: int, registers: int, shared: int) -> tuple[int, int, int]:
 def _row_groups(slots_of_rank: Sequence[int], tiers: tuple[int, int, int]) -> tuple[RowGroup, ...]:
     """Rows in rank order, cut where a tier ends, equal neighbours merged."""
     groups: list[RowGroup] = []
-    bounds = ((Tier.REGISTER, 0, tiers[0]), (Tier.SHARED, tiers[0], tiers[0] + tiers[1]),
-              (Tier.STREAMED, tiers[0] + tiers[1], sum(tiers)))
+    bounds = (
+        (Tier.REGISTER, 0, tiers[0]),
+        (Tier.SHARED, tiers[0], tiers[0] + tiers[1]),
+        (Tier.STREAMED, tiers[0] + tiers[1], sum(tiers)),
+    )
     start = 0
     for rank, slots in enumerate(slots_of_rank):
         segments = []
@@ -142,7 +171,9 @@ def _row_groups(slots_of_rank: Sequence[int], tiers: tuple[int, int, int]) -> tu
 def _continues(group: RowGroup, row: RowGroup) -> bool:
     if len(group.segments) != len(row.segments) or len(row.segments) > 1:
         return False
-    return all(a.tier is b.tier and a.slots == b.slots for a, b in zip(group.segments, row.segments, strict=True))
+    return all(
+        a.tier is b.tier and a.slots == b.slots for a, b in zip(group.segments, row.segments, strict=True)
+    )
 
 
 def _does_not_fit(
@@ -177,8 +208,10 @@ def verify(plan: Plan, layout: Layout, target: Target) -> None:
 
 def print_plan(plan: Plan) -> str:
     """Every decision with its reason, then the loops of every phase."""
-    lines = [f"plan for {plan.target}: {plan.dtype.value}, batch {plan.batch} as "
-             f"{plan.groups} x {plan.width} columns, {plan.shared_bytes} bytes of shared memory"]
+    lines = [
+        f"plan for {plan.target}: {plan.dtype.value}, batch {plan.batch} as "
+        f"{plan.groups} x {plan.width} columns, {plan.shared_bytes} bytes of shared memory"
+    ]
     for name in plan.choices.__slots__:
         choice = getattr(plan.choices, name)
         value = getattr(choice.value, "value", choice.value)
@@ -186,9 +219,11 @@ def print_plan(plan: Plan) -> str:
     for s in plan.spaces:
         lines.append(f"  space {s.name}: {s.units_per_block} units a block, {s.items} items a thread")
     for p in plan.phases:
-        lines.append(f"  phase {p.index}: {plan.exchange_bytes(p)} bytes exchanged in {p.chunk_bytes}-byte "
-                     f"chunks; slots a warp: {p.register_slots} register, {p.shared_slots} shared, "
-                     f"{p.streamed_slots} streamed")
+        lines.append(
+            f"  phase {p.index}: {plan.exchange_bytes(p)} bytes exchanged in {p.chunk_bytes}-byte "
+            f"chunks; slots a warp: {p.register_slots} register, {p.shared_slots} shared, "
+            f"{p.streamed_slots} streamed"
+        )
         for g in p.row_groups:
             parts = ", ".join(f"{s.slots} {s.tier.value} from {s.first}" for s in g.segments) or "no slots"
             lines.append(f"    ranks {g.first_rank} to {g.first_rank + g.rows - 1}: {parts}")

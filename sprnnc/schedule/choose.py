@@ -40,9 +40,7 @@ def column_widths(dtype: DType) -> tuple[int, ...]:
     return tuple(n // dtype.size_bytes for n in (4, 8, 16))
 
 
-def _own_choices(
-    model: Model, recurrence: Recurrence, batch: int, target: Target
-) -> dict[str, Choice[Any]]:
+def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Target) -> dict[str, Choice[Any]]:
     units = max(s.size for s in recurrence.spaces)
     per_block = -(-units // target.sms)
     blocks = -(-units // per_block)
@@ -131,5 +129,3 @@ def _refusal(name: str, value: int, target: Target, batch: int, dtype: DType) ->
         case "steps_per_launch" if not 1 <= value <= 1 << 20:
             return "expected 1 to 1048576"
     return None
-
-

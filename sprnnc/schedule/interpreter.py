@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from sprnnc.cell.evaluate import evaluate
 from sprnnc.cell.ir import DType
-from sprnnc.codegen.units import unit_tables
 from sprnnc.layout.packing import to_storage, unpack_dense, unpack_slots
 from sprnnc.passes.recurrence import Phase, Recurrence
 from sprnnc.schedule.choices import Encoding
@@ -34,14 +33,17 @@ class PlanInterpreter:
         self._packed = packed
         narrow = plan.encoding is Encoding.NARROW
         self._slots = {
-            p.index: unpack_slots(packed[f"slots_{p.index}"], plan.dtype, narrow) for p in plan.phases if p.slots
+            p.index: unpack_slots(packed[f"slots_{p.index}"], plan.dtype, narrow)
+            for p in plan.phases
+            if p.slots
         }
-        self._params = {v.name: packed[f"param_{v.name}"][:, None] for v in recurrence.cell.params
-                        if f"param_{v.name}" in packed}
+        self._params = {
+            v.name: packed[f"param_{v.name}"][:, None]
+            for v in recurrence.cell.params
+            if f"param_{v.name}" in packed
+        }
 
-    def run(
-        self, x: FloatArray, state: Mapping[str, FloatArray]
-    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+    def run(self, x: FloatArray, state: Mapping[str, FloatArray]) -> tuple[FloatArray, dict[str, FloatArray]]:
         """x [T, B, I], states [B, size] -> y [T, B, O] and the states after the last step, float32."""
         cell = self._recurrence.cell
         states = {s.name: np.ascontiguousarray(state[s.name].T, dtype=np.float32) for s in cell.states}
@@ -137,7 +139,7 @@ class PlanInterpreter:
         for product in phase.products:
             table = self._packed[f"units_{product.rows.name}"]
             unit = table[:, 0]
-            row = 2 + unit_tables(self._recurrence, product.rows.name).index(product.name)
+            row = 2 + self._recurrence.products_of(product.rows.name).index(product)
             value = np.zeros((product.rows.size, totals.shape[2]), np.float32)
             block, local = np.nonzero(unit >= 0)
             value[unit[block, local]] = totals[block, table[block, row, local]]

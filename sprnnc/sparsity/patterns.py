@@ -19,7 +19,7 @@ class Pattern(Protocol):
     """Which entries of a matrix may be non-zero."""
 
     def violation(self, mask: Mask) -> str | None:
-        """Why ``mask`` (True where non-zero) does not have this pattern, expected against got; None if it has."""
+        """Why ``mask`` (True where non-zero) breaks this pattern, expected against got; None if it fits."""
         ...
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
@@ -240,7 +240,7 @@ class WithDiagonal:
     base: Pattern
 
     def violation(self, mask: Mask) -> str | None:
-        off = mask & ~np.eye(*mask.shape, dtype=bool)
+        off = mask & ~np.eye(*mask.shape, dtype=np.bool_)
         if self.base.violation(off) is None:
             return None
         return self.base.violation(mask) and self.base.violation(off)

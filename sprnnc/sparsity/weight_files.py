@@ -50,12 +50,28 @@ def load_tensors(path: Path, expected: Shapes) -> dict[str, NDArray[np.float32]]
                     return _read(_npz_entries(archive), expected, str(path))
             if path.suffix == ".safetensors":
                 return _read(_safetensors_entries(file), expected, str(path))
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError, struct.error, NotImplementedError,
-            RuntimeError, TypeError, SyntaxError) as error:
+    except (
+        OSError,
+        ValueError,
+        zipfile.BadZipFile,
+        EOFError,
+        KeyError,
+        struct.error,
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+        SyntaxError,
+    ) as error:
         raise fail(
-            "E302", f"cannot read weights from {path}: {error}", help="the file may be truncated or not what its name says"
+            "E302",
+            f"cannot read weights from {path}: {error}",
+            help="the file may be truncated or not what its name says",
         ) from error
-    raise fail("E302", f"cannot read weights from {path}: unknown kind of file", help="give a .npz or .safetensors file")
+    raise fail(
+        "E302",
+        f"cannot read weights from {path}: unknown kind of file",
+        help="give a .npz or .safetensors file",
+    )
 
 
 def check_tensors(tensors: Mapping[str, Any], expected: Shapes) -> dict[str, NDArray[np.float32]]:
@@ -84,23 +100,39 @@ def _differences(entries: Mapping[str, _Entry], expected: Shapes, where: str) ->
             near = difflib.get_close_matches(name, entries, n=1)
             hint = f"did you mean '{near[0]}'? " if near else ""
             errors.append(
-                Diagnostic("E303", f"{where}: tensor '{name}' {list(shape)} is missing", help=f"{hint}it holds {_listed(entries)}")
+                Diagnostic(
+                    "E303",
+                    f"{where}: tensor '{name}' {list(shape)} is missing",
+                    help=f"{hint}it holds {_listed(entries)}",
+                )
             )
         elif entries[name].dtype not in _ACCEPTED:
             errors.append(
-                Diagnostic("E306", f"{where}: tensor '{name}' has type {entries[name].dtype}, expected a float type",
-                           help=f"convert it to one of {', '.join(sorted(_ACCEPTED))}")
+                Diagnostic(
+                    "E306",
+                    f"{where}: tensor '{name}' has type {entries[name].dtype}, expected a float type",
+                    help=f"convert it to one of {', '.join(sorted(_ACCEPTED))}",
+                )
             )
         elif entries[name].shape != shape:
             errors.append(
-                Diagnostic("E305", f"{where}: tensor '{name}' has shape {list(entries[name].shape)}, expected {list(shape)}",
-                           help="sizes come from the model block, or from --size NAME=VALUE")
+                Diagnostic(
+                    "E305",
+                    f"{where}: tensor '{name}' has shape {list(entries[name].shape)}, expected {list(shape)}",
+                    help="sizes come from the model block, or from --size NAME=VALUE",
+                )
             )
     for name in entries:
         if name not in expected:
             near = difflib.get_close_matches(name, expected, n=1)
             hint = f"did you mean '{near[0]}'? " if near else ""
-            errors.append(Diagnostic("E304", f"{where}: unexpected tensor '{name}'", help=f"{hint}the cell reads {_listed(expected)}"))
+            errors.append(
+                Diagnostic(
+                    "E304",
+                    f"{where}: unexpected tensor '{name}'",
+                    help=f"{hint}the cell reads {_listed(expected)}",
+                )
+            )
     return errors
 
 
@@ -121,7 +153,9 @@ def _npz_entries(archive: zipfile.ZipFile) -> dict[str, _Entry]:
             header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
             shape, _, dtype = header(member)
         name = info.filename.removesuffix(".npy")
-        entries[name] = _Entry(tuple(shape), "object" if dtype.hasobject else str(dtype), _npy_reader(archive, info))
+        entries[name] = _Entry(
+            tuple(shape), "object" if dtype.hasobject else str(dtype), _npy_reader(archive, info)
+        )
     return entries
 
 
@@ -151,7 +185,9 @@ def _safetensors_entries(file: BinaryIO) -> dict[str, _Entry]:
         shape = tuple(int(n) for n in entry["shape"])
         if not 0 <= first <= last <= size - start:
             raise ValueError(f"tensor '{name}' lies outside the file")
-        entries[name] = _Entry(shape, dtype, _safetensor_reader(file, start + first, last - first, dtype, shape))
+        entries[name] = _Entry(
+            shape, dtype, _safetensor_reader(file, start + first, last - first, dtype, shape)
+        )
     return entries
 
 

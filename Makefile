@@ -1,0 +1,38 @@
+# make demo   install into .venv, compile an example, run it, check it
+# make test   lint, types, import contracts, and every test that needs no GPU
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test lint test-gpu clean
+
+demo: $(VENV)/installed
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/installed-test lint
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Uses $(PYTHON) as it is where it already has everything, so that a GPU machine needs no .venv.
+test-gpu:
+	SPRNNC_REQUIRE_GPU=1 $(PYTHON) -m pytest tests/gpu
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV) || { echo "make: python3 needs its venv module (Debian: apt-get install python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install -q --upgrade pip
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e .
+	touch $@
+
+$(VENV)/installed-test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -e '.[test]'
+	touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,246 @@
+"""Device ``cuda``: launches an artifact's cubin through the CUDA driver API."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnn_runtime.dlpack import GpuArray, borrow_gpu_array, is_gpu_array
+from sprnn_runtime.errors import DeviceError, Unavailable
+from sprnn_runtime.manifest import Fill, Kernel
+
+_BUDGET_NS = 2_000_000_000
+_FILL_BYTES = {Fill.ONES: 0xFF, Fill.ZEROS: 0}
+
+
+class GpuMemory:
+    """Device memory at ``pointer``; freed with its last reference, unless it is a view of ``owner``."""
+
+    def __init__(self, pointer: int, owner: object = None, free: Callable[[int], None] | None = None) -> None:
+        self.pointer = pointer
+        self._owner = owner
+        self._free = free
+
+    def __del__(self) -> None:
+        if self._free is not None:
+            self._free(self.pointer)
+
+
+class CudaDevice:
+    """One GPU, one stream, one loaded module."""
+
+    name = "cuda"
+    default_budget_ns = _BUDGET_NS
+
+    def __init__(
+        self, cubin: bytes | None, arch: str | None, kernels: Sequence[Kernel], device_id: int = 0
+    ) -> None:
+        """Raises Unavailable E602 without a GPU or a fitting cubin, DeviceError E612 where the
+        kernel's blocks cannot all be resident at once."""
+        if cubin is None:
+            raise Unavailable("E608", "the artifact holds no GPU code", "compile with --target sm_90, say")
+        self._driver = _driver()
+        self.device_id = device_id
+        self._activate_context()
+        self._check_arch(arch)
+        self._stream = self._call("cuStreamCreate", self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
+        self._module = self._call("cuModuleLoadData", cubin)
+        self._functions = {k.name: self._prepare(k) for k in kernels}
+
+    # ---- memory ----
+
+    def allocate(self, size_bytes: int) -> GpuMemory:
+        self._make_current()
+        try:
+            pointer = int(self._call("cuMemAlloc", max(size_bytes, 16)))
+        except DeviceError as error:
+            raise DeviceError(
+                "E613",
+                f"cannot allocate {size_bytes} bytes of GPU memory: {error.message}",
+                "shorter sequences, a smaller steps_per_launch, or a GPU with more free memory",
+            ) from error
+        return GpuMemory(pointer, free=self._free)
+
+    def _free(self, pointer: int) -> None:
+        self._driver.cuMemFree(pointer)  # waits for what still uses it
+
+    def fill(self, memory: GpuMemory, size_bytes: int, fill: Fill) -> None:
+        self._call("cuMemsetD8Async", memory.pointer, _FILL_BYTES[fill], size_bytes, self._stream)
+
+    def upload(self, memory: GpuMemory, array: NDArray[Any]) -> None:
+        self._make_current()
+        self._call("cuMemcpyHtoDAsync", memory.pointer, array.ctypes.data, array.nbytes, self._stream)
+        self._call("cuStreamSynchronize", self._stream)  # the caller may change the array afterwards
+
+    def download(self, memory: GpuMemory, array: NDArray[Any]) -> None:
+        self._call("cuMemcpyDtoHAsync", array.ctypes.data, memory.pointer, array.nbytes, self._stream)
+        self._call("cuStreamSynchronize", self._stream)
+
+    def offset(self, memory: GpuMemory, offset_bytes: int) -> GpuMemory:
+        return GpuMemory(memory.pointer + offset_bytes, owner=memory)
+
+    # ---- arrays that already lie on the GPU ----
+
+    def accepts(self, array: Any) -> bool:
+        return is_gpu_array(array)
+
+    def borrow(self, array: Any, shape: tuple[int, ...]) -> GpuMemory:
+        """The memory of a DLPack array, without a copy; its producer's work comes before ours."""
+        pointer, owner = borrow_gpu_array(array, shape, self.device_id, int(self._stream))
+        return GpuMemory(pointer, owner=owner)
+
+    def lend(self, memory: GpuMemory, shape: tuple[int, ...]) -> GpuArray:
+        """A float32 array over ``memory`` that other libraries take through DLPack."""
+        return GpuArray(memory, memory.pointer, shape, self.device_id, self._order_after)
+
+    def copy(self, to: GpuMemory, source: GpuMemory, size_bytes: int) -> None:
+        self._call("cuMemcpyDtoDAsync", to.pointer, source.pointer, size_bytes, self._stream)
+
+    def _order_after(self, stream: int) -> None:
+        """Makes ``stream`` wait for everything that this device has launched so far."""
+        event = self._call("cuEventCreate", self._driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+        self._call("cuEventRecord", event, self._stream)
+        self._call("cuStreamWaitEvent", self._driver.CUstream(stream), event, 0)
+        self._call("cuEventDestroy", event)
+
+    # ---- launches ----
+
+    def launch(self, kernel: Kernel, args: Sequence[Any]) -> None:
+        self._make_current()
+        values = tuple(a.pointer if isinstance(a, GpuMemory) else a.item() for a in args)
+        kinds = tuple(
+            ctypes.c_void_p if isinstance(a, GpuMemory) else np.ctypeslib.as_ctypes_type(a.dtype)
+            for a in args
+        )
+        call = "cuLaunchCooperativeKernel" if kernel.cooperative else "cuLaunchKernel"
+        tail = ((values, kinds),) if kernel.cooperative else ((values, kinds), 0)
+        self._call(
+            call,
+            self._functions[kernel.name],
+            kernel.grid,
+            1,
+            1,
+            kernel.block,
+            1,
+            1,
+            kernel.shared_bytes,
+            self._stream,
+            *tail,
+        )
+
+    def timed_us(self, work: Callable[[], None]) -> float:
+        """Microseconds between events around ``work`` on this device's stream."""
+        self._make_current()
+        first = self._call("cuEventCreate", 0)
+        last = self._call("cuEventCreate", 0)
+        self._call("cuEventRecord", first, self._stream)
+        work()
+        self._call("cuEventRecord", last, self._stream)
+        self._call("cuEventSynchronize", last)
+        elapsed = float(self._call("cuEventElapsedTime", first, last)) * 1e3
+        self._call("cuEventDestroy", first)
+        self._call("cuEventDestroy", last)
+        return elapsed
+
+    def close(self) -> None:
+        self._make_current()
+        self._driver.cuStreamSynchronize(self._stream)
+        self._driver.cuModuleUnload(self._module)
+        self._driver.cuStreamDestroy(self._stream)
+
+    # ---- set-up ----
+
+    def _activate_context(self) -> None:
+        count = int(self._call("cuDeviceGetCount"))
+        if not 0 <= self.device_id < count:
+            raise Unavailable("E602", f"there is no GPU {self.device_id}; this machine has {count}")
+        self._device = self._call("cuDeviceGet", self.device_id)
+        self._context = self._call("cuDevicePrimaryCtxRetain", self._device)
+        self._make_current()
+
+    def _make_current(self) -> None:
+        self._call("cuCtxSetCurrent", self._context)
+
+    def _attribute(self, name: str) -> int:
+        return int(
+            self._call(
+                "cuDeviceGetAttribute",
+                getattr(self._driver.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}"),
+                self._device,
+            )
+        )
+
+    def _check_arch(self, arch: str | None) -> None:
+        major = self._attribute("COMPUTE_CAPABILITY_MAJOR")
+        minor = self._attribute("COMPUTE_CAPABILITY_MINOR")
+        wanted = int((arch or "sm_0").removeprefix("sm_").rstrip("af"))
+        if wanted // 10 != major or wanted % 10 > minor:
+            raise Unavailable(
+                "E609",
+                f"the artifact is built for {arch}; GPU {self.device_id} is sm_{major}{minor}",
+                f"compile with --target sm_{major}{minor}",
+            )
+
+    def _prepare(self, kernel: Kernel) -> Any:
+        """The function of a kernel, allowed its shared memory, checked to be resident as a whole."""
+        function = self._call("cuModuleGetFunction", self._module, kernel.name.encode())
+        attribute = self._driver.CUfunction_attribute
+        try:
+            self._call(
+                "cuFuncSetAttribute",
+                function,
+                attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                kernel.shared_bytes,
+            )
+        except DeviceError as error:
+            raise Unavailable(
+                "E611",
+                f"kernel {kernel.name} needs {kernel.shared_bytes} bytes of shared memory a "
+                f"block: {error.message}",
+                "compile with --target of this GPU",
+            ) from error
+        if kernel.cooperative:
+            per_sm = int(
+                self._call(
+                    "cuOccupancyMaxActiveBlocksPerMultiprocessor", function, kernel.block, kernel.shared_bytes
+                )
+            )
+            resident = per_sm * self._attribute("MULTIPROCESSOR_COUNT")
+            if resident < kernel.grid:
+                raise DeviceError(
+                    "E612",
+                    f"kernel {kernel.name} needs {kernel.grid} resident blocks; this GPU holds {resident}",
+                    f"compile with the schedule entry blocks = {resident}, or for the target of this GPU",
+                )
+        return function
+
+    def _call(self, name: str, *args: Any) -> Any:
+        """Calls the driver; returns its result, raises DeviceError E614 with the driver's words."""
+        status, *results = getattr(self._driver, name)(*args)
+        if int(status) != 0:
+            _, text = self._driver.cuGetErrorString(status)
+            words = text.decode() if text else str(status)
+            raise DeviceError("E614", f"{name} failed: {words}", "the outputs are not valid")
+        return results[0] if len(results) == 1 else results
+
+
+def _driver() -> Any:
+    """The driver bindings, initialised. Raises Unavailable E602 where there is no driver or no GPU."""
+    hint = "use device='sim' (--device sim), or run on a machine with an NVIDIA GPU and driver"
+    try:
+        from cuda.bindings import driver
+    except ImportError as error:
+        raise Unavailable(
+            "E602", f"device cuda needs cuda-bindings: {error}", "pip install 'cuda-bindings==13.*'"
+        ) from error
+    try:
+        status = int(driver.cuInit(0)[0])
+    except RuntimeError as error:  # the driver library is not there
+        raise Unavailable("E602", f"no CUDA driver: {error}", hint) from error
+    if status != 0:
+        raise Unavailable("E602", f"no usable GPU: cuInit returned {status}", hint)
+    return driver
