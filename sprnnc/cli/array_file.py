@@ -1,0 +1,35 @@
+"""Reads a user's ``.npy`` file with distrust."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from sprnnc.diagnostics import fail
+
+
+def read_array(path: Path) -> NDArray[np.float32]:
+    """A float array of any shape as float32; never unpickles.
+
+    Raises CompileError E616 for what is not a readable ``.npy`` file and E604 for another type.
+    """
+    advice = "numpy.save writes such a file"
+    try:
+        with path.open("rb") as file:
+            array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise fail("E616", f"cannot read {path}: {error}", help=advice) from error
+    # A forged header can ask for any size and is parsed as a literal, hence the length of this list.
+    except (ValueError, EOFError, SyntaxError, TypeError, MemoryError, OverflowError) as error:
+        raise fail("E616", f"{path} is not a usable .npy file: {error}", help=advice) from error
+    if array.dtype.kind != "f":
+        raise fail(
+            "E604",
+            f"{path} holds {array.dtype}, expected float32",
+            help="convert it: x.astype(numpy.float32)",
+        )
+    return array.astype(np.float32)

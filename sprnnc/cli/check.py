@@ -1,0 +1,50 @@
+"""``sprnnc check``: says whether a file is a good program, without weights."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sprnnc.cell.ir import Model, Vector
+from sprnnc.cli.exit_codes import Exit
+from sprnnc.cli.options import add_model_options
+from sprnnc.compiler import as_dtype, read_source
+from sprnnc.language.check import check
+from sprnnc.language.parse import parse
+
+HELP = "check a file without compiling it"
+EXAMPLES = """\
+examples:
+  sprnnc check examples/lstm.sprnn
+  sprnnc check examples/lstm.sprnn --size H=512 --dtype fp16
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_options(parser)
+
+
+def run(args: argparse.Namespace) -> Exit:
+    """Prints one line about the model. Raises CompileError with every problem found."""
+    text, filename = read_source(Path(args.file))
+    program = parse(text, filename)
+    model = check(program, source=text, filename=filename, sizes=dict(args.size), dtype=as_dtype(args.dtype))
+    print(f"{filename}: ok: {_summary(model)}")
+    return Exit.OK
+
+
+def _summary(model: Model) -> str:
+    cell = model.cell
+    weights = [f"{w.name}[{w.rows.size}, {w.cols.size}]" for w in cell.weights]
+    weights += [_vector(v) for v in cell.params]
+    parts = [
+        f"model {model.name}, cell {cell.name}, {model.dtype.value}",
+        f"input {', '.join(map(_vector, cell.inputs))}",
+        f"state {', '.join(map(_vector, cell.states))}",
+        f"weights {', '.join(weights)}",
+    ]
+    return "; ".join(parts)
+
+
+def _vector(vector: Vector) -> str:
+    return f"{vector.name}[{vector.space.size}]"

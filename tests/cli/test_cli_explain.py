@@ -1,0 +1,37 @@
+"""``sprnnc explain``, and progress."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+from sprnnc.artifact import Artifact
+from sprnnc.cli.progress import progress
+from sprnnc.explain import explain as explain_artifact
+
+
+def test_explain_prints_what_the_library_says(sprnnc, artifact):
+    result = sprnnc("explain", artifact)
+    assert result.code == 0
+    assert result.out == explain_artifact(Artifact.load(artifact))
+    assert result.out.startswith("tiny: Elman with ")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_shows_the_stage_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with progress("compiling") as report:
+        report("layout")
+    assert "compiling" in sys.stderr.getvalue()
+
+
+def test_progress_is_silent_elsewhere(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with progress("compiling") as report:
+        report("layout")
+    assert sys.stderr.getvalue() == ""

@@ -1,0 +1,168 @@
+"""``sprnnc run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sprnnc.cli import run
+from sprnnc.executors import execute
+
+
+def fields(out: str) -> dict[str, str]:
+    """The lines ``name  value`` of a run."""
+    return dict(line.split(maxsplit=1) for line in out.splitlines())
+
+
+def save_input(steps: int = 5) -> np.ndarray:
+    """Writes x.npy, float32 [steps, 2, 4]."""
+    x = np.random.default_rng(3).standard_normal((steps, 2, 4)).astype(np.float32)
+    np.save("x.npy", x)
+    return x
+
+
+def test_a_random_input_has_64_steps(sprnnc, artifact):
+    result = sprnnc("run", artifact, "--device", "plan")
+    assert result.code == 0
+    shown = fields(result.out)
+    assert (shown["device"], shown["steps"], shown["batch"]) == ("plan", "64", "2")
+    assert float(shown["seconds"]) >= 0
+    assert shown["y"].startswith("min ")
+    assert "error" not in shown
+    assert result.err == ""
+
+
+def test_the_simulated_kernel_agrees_with_the_reference(sprnnc, artifact):
+    result = sprnnc("run", artifact, "--device", "sim", "--steps", "3", "--seed", "7", "--check")
+    assert result.code == 0
+    shown = fields(result.out)
+    assert (shown["device"], shown["steps"]) == ("sim", "3")
+    assert float(shown["error"].split()[0]) < 1e-5
+    assert shown["error"].endswith("within 1e-05")
+
+
+def test_the_seed_draws_the_input(sprnnc, artifact):
+    def summary(seed: str) -> str:
+        return fields(sprnnc("run", artifact, "--device", "plan", "--steps", "4", "--seed", seed).out)["y"]
+
+    assert summary("1") == summary("1") != summary("2")
+
+
+def test_input_and_output_files(sprnnc, artifact):
+    x = save_input()
+    assert sprnnc("run", artifact, "--device", "plan", "--input", "x.npy", "--output", "y.npy").code == 0
+    y = np.load("y.npy", allow_pickle=False)
+    assert (y.dtype, y.shape) == (np.float32, (5, 2, 8))
+    np.testing.assert_array_equal(y, execute(artifact, x, device="plan").y)
+
+
+def test_an_input_of_another_precision_is_converted(sprnnc, artifact):
+    np.save("x.npy", save_input().astype(np.float64))
+    assert sprnnc("run", artifact, "--device", "reference", "--input", "x.npy", "--check").code == 0
+
+
+@pytest.mark.parametrize("error", [2e-5, float("nan")])
+def test_an_error_above_the_bound_exits_3(sprnnc, artifact, monkeypatch, error):
+    monkeypatch.setattr("sprnnc.executors.relative_error", lambda got, expected: error)
+    result = sprnnc("run", artifact, "--device", "plan", "--check")
+    assert result.code == 3
+    assert fields(result.out)["error"].endswith("ABOVE 1e-05")
+
+
+def test_half_precision_has_a_wider_bound(sprnnc):
+    compiled = ("--random-weights", "0", "--target", "sim", "--dtype", "fp16")
+    assert sprnnc("compile", "tiny.sprnn", *compiled).code == 0
+    result = sprnnc("run", "tiny.sprnnx", "--device", "plan", "--check")
+    assert result.code == 0
+    assert 1e-5 < float(fields(result.out)["error"].split()[0]) < 1e-2
+
+
+@pytest.mark.parametrize("steps", ["0", "-3"])
+def test_steps_below_one_are_refused(sprnnc, artifact, steps):
+    result = sprnnc("run", artifact, "--steps", steps)
+    assert result.code == 1
+    assert f"error[E604]: cannot run {steps} steps" in result.err
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((5, 2, 4), np.int64), "x.npy holds int64, expected float32"),
+        (np.zeros((5, 2, 4), np.complex64), "x.npy holds complex64, expected float32"),
+        (np.zeros((5, 2, 3), np.float32), "input has shape [5, 2, 3], expected [T, 2, 4]"),
+        (np.zeros((5, 1, 4), np.float32), "input has shape [5, 1, 4], expected [T, 2, 4]"),
+        (np.zeros(4, np.float32), "input has shape [4], expected [T, 2, 4]"),
+        (np.zeros((0, 2, 4), np.float32), "input has no time steps"),
+    ],
+)
+def test_an_input_of_the_wrong_type_or_shape_is_refused(sprnnc, artifact, array, message):
+    np.save("x.npy", array)
+    result = sprnnc("run", artifact, "--device", "plan", "--input", "x.npy", "--output", "y.npy")
+    assert result.code == 1
+    assert f"error[E604]: {message}" in result.err
+    assert not Path("y.npy").exists()
+
+
+def forged_header() -> bytes:
+    """A .npy file of 2**60 floats, by its own account."""
+    text = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1152921504606846976,)}\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"garbage", b"\x93NUMPY\x01\x00", b"PK\x03\x04zip", forged_header()]
+)
+def test_garbage_is_not_an_input(sprnnc, artifact, content):
+    Path("x.npy").write_bytes(content)
+    result = sprnnc("run", artifact, "--input", "x.npy")
+    assert result.code == 1
+    assert result.err.startswith("error[E616]: x.npy is not a usable .npy file")
+
+
+class Trap:
+    """Unpickling this would make a file."""
+
+    def __reduce__(self):
+        return (open, ("sprung", "w"))
+
+
+def test_a_pickle_is_never_loaded(sprnnc, artifact):
+    np.save("x.npy", np.array([Trap()], dtype=object), allow_pickle=True)
+    assert sprnnc("run", artifact, "--input", "x.npy").code == 1
+    assert not Path("sprung").exists()
+
+
+def test_a_missing_input_is_refused(sprnnc, artifact):
+    result = sprnnc("run", artifact, "--input", "nowhere.npy")
+    assert result.code == 1
+    assert "error[E616]: cannot read nowhere.npy" in result.err
+
+
+def test_an_output_that_cannot_be_written_leaves_nothing(sprnnc, artifact):
+    result = sprnnc("run", artifact, "--device", "plan", "--output", "no/such/y.npy")
+    assert result.code == 1
+    assert "error[E605]" in result.err
+    assert not Path("no").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_a_corrupted_artifact_is_refused(sprnnc, artifact, command):
+    data = bytearray(artifact.read_bytes())
+    data[len(data) // 2] ^= 1
+    artifact.write_bytes(data)
+    result = sprnnc(command, artifact)
+    assert result.code == 1
+    assert result.err.startswith("error[E603]")
+
+
+@pytest.mark.parametrize("command", ["run", "explain"])
+def test_a_missing_artifact_is_refused(sprnnc, command):
+    result = sprnnc(command, "nowhere.sprnnx")
+    assert result.code == 1
+    assert "error[E602]: cannot read artifact nowhere.sprnnx" in result.err
+
+
+def test_default_steps_are_what_help_says(sprnnc):
+    assert f"(default: {run.DEFAULT_STEPS})" in sprnnc("run", "--help").out
