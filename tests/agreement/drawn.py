@@ -1,0 +1,91 @@
+"""Draws compiled cells: an example's equations, any sizes, densities, layouts and schedules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+import sprnnc
+from sprnnc.cell.weights import expected_shapes
+from sprnnc.language.check import check
+from sprnnc.language.parse import parse
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+CELLS = sorted(p.stem for p in EXAMPLES.glob("*.sprnn"))
+LIMIT = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 1e-2}
+STEPS = 64
+_PATTERN = re.compile(
+    r"(sparse|blocks|block_diagonal|n_of_m|balanced)\([^)]*\)|\bdense\b|\bas_stored\b|\+ diagonal"
+)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One case: what is compiled and the input it runs on."""
+
+    artifact: sprnnc.Artifact
+    x: np.ndarray
+
+
+def source_of(cell: str) -> str:
+    """An example's text with every pattern replaced, so that any matrix fits."""
+    lines = (EXAMPLES / f"{cell}.sprnn").read_text().splitlines()
+    relaxed = []
+    for line in lines:
+        if line.strip().startswith("weight") and not line.strip().startswith("#"):
+            line = _PATTERN.sub("", line.split("#")[0]).rstrip()
+            line += "  as_stored" if re.search(r"\[\w+, *\w+\]", line) else ""
+        relaxed.append(line)
+    return "\n".join(relaxed) + "\n"
+
+
+def draw_tensors(shapes: Mapping[str, tuple[int, ...]], density: float, seed: int) -> dict[str, np.ndarray]:
+    """Contractive random tensors of a density, some rows and columns of every matrix empty."""
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in shapes.items():
+        if len(shape) == 1:
+            tensors[name] = rng.normal(0, 0.1, shape).astype(np.float32)
+            continue
+        mask = rng.random(shape) < density
+        if density < 1:
+            mask[rng.random(shape[0]) < 0.1] = False
+            mask[:, rng.random(shape[1]) < 0.1] = False
+        scale = 0.4 / np.sqrt(max(1, int(mask.sum(axis=1).max(initial=0))))
+        tensors[name] = np.where(mask, rng.normal(0, scale, shape), 0).astype(np.float32)
+    return tensors
+
+
+@st.composite
+def cases(draw: st.DrawFn, cell: str, **fixed: Any) -> Draw:
+    """A compiled cell and an input of 64 steps; ``fixed`` pins what is not to be drawn."""
+    text = source_of(cell)
+    program = parse(text)
+    symbols = sorted({name for c in program.cells for name in (s.text for s in c.sizes)})
+    sizes = {name: draw(st.integers(1, 70), label=name) for name in symbols}
+    batch = fixed.get("batch") or draw(st.integers(1, 9), label="batch")
+    dtype = fixed.get("dtype") or draw(st.sampled_from(sorted(LIMIT)), label="dtype")
+    density = draw(st.sampled_from([0.0, 0.03, 0.1, 0.3, 0.7, 1.0]), label="density")
+    schedule = {
+        "exchange": draw(st.sampled_from(["lamport", "barrier"]), label="exchange"),
+        "blocks": draw(st.integers(1, 4), label="blocks"),
+        "threads": draw(st.sampled_from([32, 64, 96]), label="threads"),
+        "polls_in_flight": draw(st.integers(1, 3), label="polls"),
+        "register_slots": draw(st.sampled_from([-1, 0, 1, 3]), label="register slots"),
+        "shared_slots": draw(st.sampled_from([-1, 0, 2]), label="shared slots"),
+        "steps_per_launch": draw(st.sampled_from([7, 64]), label="steps a launch"),
+    }
+    model = check(program, source=text, sizes=sizes)
+    seed = draw(st.integers(0, 2**16), label="seed")
+    tensors = draw_tensors(expected_shapes(model.cell), density, seed)
+    artifact = sprnnc.compile(
+        text, weights=tensors, batch=batch, target="sim", sizes=sizes, dtype=dtype, schedule=schedule
+    )
+    x = np.random.default_rng(seed).standard_normal((STEPS, batch, artifact.manifest.input_size))
+    return Draw(artifact, x.astype(np.float32))
