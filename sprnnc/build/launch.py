@@ -1,0 +1,136 @@
+"""Pass 9, first half: what the runtime must allocate, upload and launch for a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnnc.codegen.model import Argument, KernelModel
+from sprnnc.layout.layout import Layout
+from sprnnc.layout.packing import pack_dense, pack_slots
+from sprnnc.passes.recurrence import Recurrence
+from sprnnc.schedule.choices import Encoding, Exchange
+from sprnnc.schedule.plan import Plan
+from sprnnc.target import Target
+
+Array = NDArray[Any]
+INPUT_PRODUCT_THREADS = 256
+INPUT_PRODUCT_SHARED_BYTES = 2 * 32 * 33 * 4
+_STATUS_WORDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Buffers and kernels as plain data for the manifest, and the constants they name."""
+
+    buffers: list[dict[str, Any]]
+    kernels: list[dict[str, Any]]
+    packed: dict[str, Array]
+
+
+def describe_launch(
+    recurrence: Recurrence,
+    plan: Plan,
+    layout: Layout,
+    weights: Mapping[str, NDArray[np.float32]],
+    kernel: KernelModel,
+    target: Target,
+) -> Launch:
+    """Every buffer that an argument of ``kernel`` is bound to, and the kernels in launch order."""
+    packed = _constants(recurrence, plan, layout, weights)
+    arguments = [*kernel.arguments, *(a for p in kernel.input_products for a in p.arguments)]
+    used = {a.buffer for a in arguments}
+    packed = {name: array for name, array in packed.items() if name in used}
+    buffers = [b for b in _buffers(recurrence, plan) if b["name"] in used]
+    buffers += [
+        {
+            "name": n,
+            "role": "constant",
+            "dtype": str(a.dtype),
+            "shape": list(a.shape),
+            "member": f"packed/{n}.npy",
+        }
+        for n, a in packed.items()
+    ]
+    kernels = [
+        _kernel(
+            p.kernel, 4 * target.sms, INPUT_PRODUCT_THREADS, INPUT_PRODUCT_SHARED_BYTES, False, p.arguments
+        )
+        for p in kernel.input_products
+    ]
+    choices = plan.choices
+    kernels.append(
+        _kernel(
+            "recurrence",
+            choices.blocks.value,
+            choices.threads.value,
+            plan.shared_bytes,
+            bool(plan.phases),
+            kernel.arguments,
+        )
+    )
+    return Launch(buffers, kernels, packed)
+
+
+def _kernel(
+    name: str, grid: int, block: int, shared_bytes: int, cooperative: bool, arguments: tuple[Argument, ...]
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "grid": grid,
+        "block": block,
+        "shared_bytes": shared_bytes,
+        "cooperative": cooperative,
+        "args": [a.buffer for a in arguments],
+    }
+
+
+def _buffers(recurrence: Recurrence, plan: Plan) -> list[dict[str, Any]]:
+    cell, b = recurrence.cell, plan.batch
+    inputs = sum(v.space.size for v in cell.inputs)
+
+    def buffer(name: str, role: str, shape: list[Any], dtype: str = "float32", **more: Any) -> dict[str, Any]:
+        return {"name": name, "role": role, "dtype": dtype, "shape": shape, **more}
+
+    buffers = [
+        buffer("x", "input", ["T", b, inputs]),
+        buffer("y", "output", ["T", b, recurrence.output_space.size]),
+    ]
+    buffers += [buffer(f"state_{s.name}", "state", [b, s.space.size], state=s.name) for s in cell.states]
+    buffers += [
+        buffer(p.name, "scratch", ["T", p.row_count, b], fill=None) for p in recurrence.input_products
+    ]
+    fill = "ones" if plan.choices.exchange.value is Exchange.LAMPORT else None
+    buffers += [
+        buffer(f"exchange_{p.index}", "scratch", ["T", plan.exchange_bytes(p) // 4], "uint32", fill=fill)
+        for p in plan.phases
+    ]
+    buffers.append(buffer("arrivals", "scratch", [1], "uint32", fill="zeros"))
+    buffers.append(buffer("status", "status", [_STATUS_WORDS], "uint32", fill="zeros"))
+    return buffers
+
+
+def _constants(
+    recurrence: Recurrence, plan: Plan, layout: Layout, weights: Mapping[str, NDArray[np.float32]]
+) -> dict[str, Array]:
+    narrow = plan.encoding is Encoding.NARROW
+    packed: dict[str, Array] = {}
+    for phase in layout.phases:
+        if phase.slots:
+            packed[f"slots_{phase.index}"] = pack_slots(phase, plan.dtype, narrow)
+    totals = {name: table for phase in layout.phases for name, table in phase.total_index.items()}
+    for space in recurrence.spaces:
+        owned = layout.partition.spaces[space.name]
+        position = np.where(owned.unit >= 0, owned.position[owned.unit], 0)
+        rows = [owned.unit, position, *(totals[p.name] for p in recurrence.products_of(space.name))]
+        packed[f"units_{space.name}"] = np.stack(rows, axis=1).astype(np.int32)
+    for product in recurrence.input_products:
+        stacked = np.concatenate([weights[part.weight] for part in product.parts])
+        packed[f"dense_{product.name}"] = pack_dense(stacked, plan.dtype)
+    for param in recurrence.cell.params:
+        packed[f"param_{param.name}"] = weights[param.name].astype(np.float32)
+    return packed
