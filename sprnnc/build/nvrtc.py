@@ -40,7 +40,7 @@ def build_cubin(source: str, arch: str) -> Cubin:
         raise fail(
             "E501",
             f"NVRTC is not available: {error}",
-            help="pip install 'cuda-core' 'cuda-bindings==13.*' 'nvidia-cuda-nvrtc==13.*', or compile with --target sim",
+            help="pip install cuda-core 'nvidia-cuda-nvrtc==13.*', or compile with --target sim",
         ) from error
     log = io.StringIO()
     # no_cache: a hit in NVRTC's own cache prints no log, and the log alone tells of spills.
