@@ -84,7 +84,7 @@ class Artifact:
             model = decode(json.loads(members["model.json"]), Model, _PATTERNS)
             plan = decode(json.loads(members["plan.json"]), Plan)
             text = members["source.sprnn"].decode()
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, RecursionError) as error:
             raise container.damaged(str(where), f"its model or plan cannot be read: {error}") from error
         tensors = {
             name.removeprefix("tensors/").removesuffix(".npy"): container.array_from_bytes(member, str(where))

@@ -31,6 +31,7 @@ from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule import assemble as schedule_stage
 from sprnnc.schedule.choices import Choices
 from sprnnc.schedule.choose import MAX_BATCH, choose
+from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
 from sprnnc.sparsity.weight_files import check_tensors, load_tensors
 from sprnnc.target import Target, find_target
@@ -76,9 +77,15 @@ def compile(
         with trace.stage("check") as dump:
             model = check(program, source=text, filename=filename, sizes=sizes or {}, dtype=as_dtype(dtype))
             dump(print_model(model))
+        with trace.stage("phases") as dump:
+            recurrence = phases_stage.split_into_phases(model.cell)
+            dump(phases_stage.print_recurrence(recurrence))
+        with trace.stage("choose"):
+            choices = choose(model, recurrence, batch, device, schedule or {})
+            fixed_memory(model, recurrence, choices, batch, device)  # refuses sizes early
         with trace.stage("weights"):
             tensors = _tensors(model.cell, weights, random_weights, allow_nan)
-        return _lower(model, tensors, text, batch, device, schedule or {}, trace)
+        return _lower(model, recurrence, choices, tensors, text, batch, device, trace)
     except CompileError as error:
         if error.source:
             raise
@@ -87,18 +94,15 @@ def compile(
 
 def _lower(
     model: Model,
+    recurrence: Recurrence,
+    choices: Choices,
     tensors: dict[str, NDArray[np.float32]],
     text: str,
     batch: int,
     target: Target,
-    overrides: Mapping[str, object],
     trace: Trace,
 ) -> Artifact:
-    """Stages 3 to 9."""
-    with trace.stage("phases") as dump:
-        recurrence = phases_stage.split_into_phases(model.cell)
-        dump(phases_stage.print_recurrence(recurrence))
-    choices = choose(model, recurrence, batch, target, overrides)
+    """From the matrices to the artifact: stages 4 to 9."""
     with trace.stage("partition") as dump:
         nonzeros = {w.name: np.count_nonzero(tensors[w.name], axis=1) for w in model.cell.weights}
         partition = partition_stage.partition(recurrence, nonzeros, choices.blocks.value)

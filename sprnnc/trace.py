@@ -12,8 +12,9 @@ from sprnnc.diagnostics import fail
 STAGES = (
     "parse",
     "check",
-    "weights",
     "phases",
+    "choose",
+    "weights",
     "partition",
     "layout",
     "schedule",

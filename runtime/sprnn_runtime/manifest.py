@@ -113,9 +113,9 @@ class Manifest:
 
         Raises ArtifactError E606 for another format or major version, E603 for a malformed one.
         """
-        if data.get("format") != "sprnnx" or not isinstance(data.get("version"), list):
+        if data.get("format") != "sprnnx" or not data.get("version"):
             raise ArtifactError("E606", "this is not an sprnnc artifact")
-        major = data["version"][0]
+        major, *_ = data["version"]
         if major != VERSION[0]:
             raise ArtifactError(
                 "E606",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sprnnc.cell.ir import DType, Model
-from sprnnc.diagnostics import CompileError, InternalError, fail
-from sprnnc.layout.layout import LANES, Layout
+from sprnnc.cell.ir import DType, Model, Space
+from sprnnc.diagnostics import InternalError
+from sprnnc.layout.layout import LANES, Layout, PhaseLayout
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choices, Encoding, Tier
+from sprnnc.schedule.memory import PhaseMemory, column_groups, fixed_memory
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup, Segment, SpacePlan
 from sprnnc.target import Target
 
@@ -16,7 +17,6 @@ _NARROW_POSITIONS = 1 << 16
 # Registers that the kernel needs besides slots: addresses, counters, a row's pointers (measured on
 # the examples); a plan that spills all the same comes back with a smaller budget.
 _BASE_REGISTERS = 56
-_ALIGN = 16
 
 
 def assemble(
@@ -30,104 +30,69 @@ def assemble(
 ) -> Plan:
     """The Plan. ``register_limit`` caps register slots after a build that spilled.
 
-    Raises CompileError E410 when the operands do not fit into shared memory.
+    Raises CompileError E410 when the operands do not fit into shared memory (see ``fixed_memory``).
     """
-    width = choices.column_width.value
-    groups = -(-batch // width)
+    memory = fixed_memory(model, recurrence, choices, batch, target)
+    width, groups = choices.column_width.value, column_groups(batch, choices)
     widest = max((p.columns for p in layout.phases), default=0)
     narrow = model.dtype is not DType.FP32 and widest < _NARROW_POSITIONS
     encoding = Encoding.NARROW if narrow else Encoding.WIDE
-    spaces = tuple(
-        SpacePlan(
-            s.name,
-            s.size,
-            units := layout.partition.spaces[s.name].units_per_block,
-            -(-units * groups * width // choices.threads.value),
-        )
-        for s in recurrence.spaces
-    )
-    memory = _SharedMemory()
-    row_bytes = width * model.dtype.size_bytes
-    operands, totals = [], []
-    for p in layout.phases:
-        chunk = _chunk_bytes(p.columns * row_bytes)
-        positions = _padded_positions(p.columns, row_bytes, chunk)
-        operands.append((chunk, positions, memory.take(groups * positions * row_bytes)))
-        totals.append(memory.take(len(p.slots_of_rank) * choices.warps * groups * width * 4))
-    left = target.shared_bytes_per_block - memory.bytes
-    if left < 0:
-        raise _does_not_fit(model, layout, batch, groups, row_bytes, memory.bytes, target)
+    spaces = tuple(_space_plan(s, layout, choices, groups * width) for s in recurrence.spaces)
 
     live = sum(s.items for s in spaces) * (len(recurrence.equations) + 4)
     registers = _register_slots(choices, target, encoding, groups * width + live)
     if register_limit is not None:
         registers = min(registers, register_limit)
-    warp_slot_bytes = LANES * encoding.value * 4
-    shared = left // (warp_slot_bytes * choices.warps)
+    slot_bytes = LANES * encoding.value * 4 * choices.warps  # one slot of every warp
+    shared = (target.shared_bytes_per_block - memory.bytes) // slot_bytes
     if choices.shared_slots.value >= 0:
         shared = min(shared, choices.shared_slots.value)
 
-    phases = []
-    for p, (chunk, positions, operand_at), totals_at in zip(layout.phases, operands, totals, strict=True):
-        tiers = _split(p.slots, registers, shared)
+    phases, taken = [], memory.bytes
+    for laid_out, where in zip(layout.phases, memory.phases, strict=True):
+        tiers = _split(laid_out.slots, registers, shared)
         registers, shared = registers - tiers[0], shared - tiers[1]
-        slots_at = memory.take(tiers[1] * warp_slot_bytes * choices.warps)
-        groups_of_rows = _row_groups(p.slots_of_rank, tiers)
-        phases.append(
-            PhasePlan(
-                p.index,
-                p.columns,
-                positions,
-                chunk,
-                len(p.slots_of_rank),
-                groups_of_rows,
-                *tiers,
-                operand_at,
-                totals_at,
-                slots_at,
-                p.nonzeros,
-            )
-        )
+        phases.append(_phase_plan(laid_out, where, tiers, taken))
+        taken += tiers[1] * slot_bytes
     plan = Plan(
-        target.name,
-        model.dtype,
-        model.accumulate,
-        batch,
-        choices,
-        encoding,
-        groups,
-        spaces,
-        tuple(phases),
-        memory.bytes,
-        (),
+        target=target.name,
+        dtype=model.dtype,
+        accumulate=model.accumulate,
+        batch=batch,
+        choices=choices,
+        encoding=encoding,
+        groups=groups,
+        spaces=spaces,
+        phases=tuple(phases),
+        shared_bytes=taken,
     )
     verify(plan, layout, target)
     return plan
 
 
-class _SharedMemory:
-    """Hands out the block's shared memory from the bottom, 16-byte aligned."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-
-    def take(self, size: int) -> int:
-        at = self.bytes
-        self.bytes += -(-size // _ALIGN) * _ALIGN
-        return at
+def _space_plan(space: Space, layout: Layout, choices: Choices, columns: int) -> SpacePlan:
+    units = layout.partition.spaces[space.name].units_per_block
+    return SpacePlan(space.name, space.size, units, -(-units * columns // choices.threads.value))
 
 
-def _chunk_bytes(group_bytes: int) -> int:
-    """The widest access that divides a group's bytes."""
-    return next(c for c in (16, 8, 4) if group_bytes % c == 0)
-
-
-def _padded_positions(columns: int, row_bytes: int, chunk: int) -> int:
-    """Columns, a null position, and as many more as keep the next group aligned for chunks."""
-    positions = columns + 1
-    while positions * row_bytes % max(chunk, row_bytes):
-        positions += 1
-    return positions
+def _phase_plan(
+    laid_out: PhaseLayout, memory: PhaseMemory, tiers: tuple[int, int, int], slots_at_bytes: int
+) -> PhasePlan:
+    return PhasePlan(
+        index=laid_out.index,
+        columns=laid_out.columns,
+        positions=memory.positions,
+        chunk_bytes=memory.chunk_bytes,
+        rows=len(laid_out.slots_of_rank),
+        row_groups=_row_groups(laid_out.slots_of_rank, tiers),
+        register_slots=tiers[0],
+        shared_slots=tiers[1],
+        streamed_slots=tiers[2],
+        operand_at_bytes=memory.operand_at_bytes,
+        totals_at_bytes=memory.totals_at_bytes,
+        slots_at_bytes=slots_at_bytes,
+        nonzeros=laid_out.nonzeros,
+    )
 
 
 def _register_slots(choices: Choices, target: Target, encoding: Encoding, live: int) -> int:
@@ -173,26 +138,6 @@ def _continues(group: RowGroup, row: RowGroup) -> bool:
         return False
     return all(
         a.tier is b.tier and a.slots == b.slots for a, b in zip(group.segments, row.segments, strict=True)
-    )
-
-
-def _does_not_fit(
-    model: Model, layout: Layout, batch: int, groups: int, row_bytes: int, needed: int, target: Target
-) -> CompileError:
-    per_group = needed / groups
-    fitting_groups = int(target.shared_bytes_per_block // per_group)
-    fitting_batch = min(batch - 1, fitting_groups * (row_bytes // model.dtype.size_bytes))
-    size = max(p.columns for p in layout.phases)
-    fitting_size = int(size * target.shared_bytes_per_block / needed)
-    hints = [f"batch {fitting_batch}"] if fitting_batch else []
-    hints.append(f"an exchanged vector of about {fitting_size} values")
-    if model.dtype is DType.FP32:
-        hints.append("dtype fp16 or bf16, which halves it")
-    return fail(
-        "E410",
-        f"batch {batch} of {size} exchanged values needs {needed} bytes of shared memory a block; "
-        f"{target.name} has {target.shared_bytes_per_block}",
-        help="this would fit: " + ", or ".join(hints),
     )
 
 

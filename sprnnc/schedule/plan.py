@@ -88,7 +88,6 @@ class Plan:
     spaces: tuple[SpacePlan, ...]
     phases: tuple[PhasePlan, ...]
     shared_bytes: int
-    notes: tuple[str, ...]
 
     @property
     def width(self) -> int:

@@ -18,8 +18,11 @@ Mask = NDArray[np.bool_]
 class Pattern(Protocol):
     """Which entries of a matrix may be non-zero."""
 
-    def violation(self, mask: Mask) -> str | None:
-        """Why ``mask`` (True where non-zero) breaks this pattern, expected against got; None if it fits."""
+    def violation(self, mask: Mask, exempt: Mask | None = None) -> str | None:
+        """Why ``mask`` (True where non-zero) breaks this pattern, expected against got; None if it fits.
+
+        Each entry of ``exempt`` may count as zero or as non-zero, whichever fits.
+        """
         ...
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
@@ -35,9 +38,21 @@ class Pattern(Protocol):
         ...
 
 
-def _density_violation(found: int, total: int, declared: float, slack: int, what: str) -> str | None:
-    """Why ``found`` of ``total`` is not the declared density; None within max(1 %, slack)."""
+def _without(mask: Mask, exempt: Mask | None) -> Mask:
+    return mask if exempt is None else mask & ~exempt
+
+
+def _number(density: float) -> str:
+    """All its digits, so that it reads back as the same number: ``0.1``, ``1``."""
+    return repr(float(density)).removesuffix(".0")
+
+
+def _density_violation(
+    low: int, found: int, total: int, declared: float, slack: int, what: str
+) -> str | None:
+    """Why no count from ``low`` to ``found`` of ``total`` has the declared density; None within max(1 %, slack)."""
     expected = declared * total
+    found = max(low, min(found, round(expected)))
     if abs(found - expected) <= max(0.01 * expected, slack):
         return None
     return (
@@ -60,8 +75,8 @@ def _random_subset(rng: np.random.Generator, total: int, count: int) -> Mask:
 class Dense:
     """Every entry may be non-zero."""
 
-    def violation(self, mask: Mask) -> str | None:
-        del mask
+    def violation(self, mask: Mask, exempt: Mask | None = None) -> str | None:
+        del mask, exempt
         return None
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
@@ -80,8 +95,8 @@ class Dense:
 class AsStored:
     """Whatever the file holds."""
 
-    def violation(self, mask: Mask) -> str | None:
-        del mask
+    def violation(self, mask: Mask, exempt: Mask | None = None) -> str | None:
+        del mask, exempt
         return None
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
@@ -101,8 +116,9 @@ class Unstructured:
 
     density: float
 
-    def violation(self, mask: Mask) -> str | None:
-        return _density_violation(int(mask.sum()), mask.size, self.density, mask.shape[0], "entries")
+    def violation(self, mask: Mask, exempt: Mask | None = None) -> str | None:
+        low = int(_without(mask, exempt).sum())
+        return _density_violation(low, int(mask.sum()), mask.size, self.density, mask.shape[0], "entries")
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         return _random_subset(rng, rows * cols, round(self.density * rows * cols)).reshape(rows, cols)
@@ -112,7 +128,7 @@ class Unstructured:
         return _density_error(self.density)
 
     def describe(self) -> str:
-        return f"sparse({self.density:g})"
+        return f"sparse({_number(self.density)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +139,16 @@ class Blocks:
     cols: int
     density: float
 
-    def violation(self, mask: Mask) -> str | None:
+    def violation(self, mask: Mask, exempt: Mask | None = None) -> str | None:
+        low = int(self._occupied(_without(mask, exempt)).sum())
+        blocks = self._occupied(mask)
+        return _density_violation(
+            low, int(blocks.sum()), blocks.size, self.density, blocks.shape[0], "blocks"
+        )
+
+    def _occupied(self, mask: Mask) -> Mask:
         r, c = mask.shape
-        blocks = mask.reshape(r // self.rows, self.rows, c // self.cols, self.cols).any(axis=(1, 3))
-        return _density_violation(int(blocks.sum()), blocks.size, self.density, blocks.shape[0], "blocks")
+        return mask.reshape(r // self.rows, self.rows, c // self.cols, self.cols).any(axis=(1, 3))
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         r, c = rows // self.rows, cols // self.cols
@@ -139,7 +161,7 @@ class Blocks:
         return _density_error(self.density)
 
     def describe(self) -> str:
-        return f"blocks({self.rows}, {self.cols}, {self.density:g})"
+        return f"blocks({self.rows}, {self.cols}, {_number(self.density)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +170,8 @@ class BlockDiagonal:
 
     heads: int
 
-    def violation(self, mask: Mask) -> str | None:
-        outside = int((mask & ~self._support(*mask.shape)).sum())
+    def violation(self, mask: Mask, exempt: Mask | None = None) -> str | None:
+        outside = int((_without(mask, exempt) & ~self._support(*mask.shape)).sum())
         return f"{outside} non-zeros lie outside the {self.heads} diagonal blocks" if outside else None
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
@@ -176,8 +198,8 @@ class NOfM:
     n: int
     m: int
 
-    def violation(self, mask: Mask) -> str | None:
-        counts = mask.reshape(mask.shape[0], -1, self.m).sum(axis=2)
+    def violation(self, mask: Mask, exempt: Mask | None = None) -> str | None:
+        counts = _without(mask, exempt).reshape(mask.shape[0], -1, self.m).sum(axis=2)
         if counts.max(initial=0) <= self.n:
             return None
         row, run = np.argwhere(counts > self.n)[0]
@@ -207,10 +229,10 @@ class Balanced:
     density: float
     banks: int
 
-    def violation(self, mask: Mask) -> str | None:
-        counts = mask.reshape(mask.shape[0], self.banks, -1).sum(axis=2)
+    def violation(self, mask: Mask, exempt: Mask | None = None) -> str | None:
+        counts = self._counts(mask)
         expected = self._per_bank(mask.shape[1])
-        wrong = np.argwhere(counts != expected)
+        wrong = np.argwhere((expected < self._counts(_without(mask, exempt))) | (expected > counts))
         if not len(wrong):
             return None
         row, bank = wrong[0]
@@ -219,6 +241,10 @@ class Balanced:
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         order = rng.random((rows, self.banks, cols // self.banks)).argsort(axis=2)
         return (order < self._per_bank(cols)).reshape(rows, cols)
+
+    def _counts(self, mask: Mask) -> NDArray[np.intp]:
+        counts: NDArray[np.intp] = mask.reshape(mask.shape[0], self.banks, -1).sum(axis=2)
+        return counts
 
     def _per_bank(self, cols: int) -> int:
         return round(self.density * (cols // self.banks))
@@ -230,20 +256,18 @@ class Balanced:
         return _density_error(self.density)
 
     def describe(self) -> str:
-        return f"balanced({self.density:g}, {self.banks})"
+        return f"balanced({_number(self.density)}, {self.banks})"
 
 
 @dataclass(frozen=True, slots=True)
 class WithDiagonal:
-    """The pattern ``base``, and a diagonal that is kept: it does not count for ``base``."""
+    """The pattern ``base``, and a diagonal that is kept: it need not count for ``base``."""
 
     base: Pattern
 
-    def violation(self, mask: Mask) -> str | None:
-        off = mask & ~np.eye(*mask.shape, dtype=np.bool_)
-        if self.base.violation(off) is None:
-            return None
-        return self.base.violation(mask) and self.base.violation(off)
+    def violation(self, mask: Mask, exempt: Mask | None = None) -> str | None:
+        diagonal = np.eye(*mask.shape, dtype=np.bool_)
+        return self.base.violation(mask, diagonal if exempt is None else diagonal | exempt)
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         return self.base.random_mask(rows, cols, rng) | np.eye(rows, cols, dtype=bool)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,9 @@ def _missing() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    why = _missing()
-    for item in items:
+    here = [item for item in items if Path(__file__).parent in item.path.parents]
+    why = _missing() if here else None
+    for item in here:
         item.add_marker(pytest.mark.gpu)
         if why and not os.environ.get("SPRNNC_REQUIRE_GPU"):
             item.add_marker(pytest.mark.skip(reason=f"no GPU: {why}"))

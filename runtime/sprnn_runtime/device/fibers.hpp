@@ -134,7 +134,7 @@ struct Machine {
   }
 };
 
-inline Machine* machine = nullptr;
+inline thread_local Machine* machine = nullptr;  // each CPU thread may run a launch of its own
 
 inline void yield() {
   Machine& m = *machine;
