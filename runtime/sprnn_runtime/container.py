@@ -47,7 +47,14 @@ def unpack(data: bytes, where: str) -> tuple[dict[str, Any], dict[str, bytes]]:
             members = {info.filename: _member(archive, info) for info in archive.infolist()}
         manifest = json.loads(members.pop(MANIFEST))
         declared = dict(manifest["files"])
-    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, TypeError, RecursionError) as error:
+    except (
+        zipfile.BadZipFile,
+        KeyError,
+        ValueError,
+        NotImplementedError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise damaged(where, str(error)) from error
     found = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     if found != declared:

@@ -222,13 +222,15 @@ class Layer:
             raise InputError("E604", f"unknown states {unknown}; the cell has {sorted(known)}")
         if buffer.state not in state:
             return np.zeros(buffer.dims(0), np.float32)
-        array = np.asarray(state[buffer.state], np.float32)
+        array = np.asarray(state[buffer.state])
+        if array.dtype.kind != "f":
+            raise InputError("E604", f"state '{buffer.state}' has type {array.dtype}, expected float32")
         if array.shape != buffer.dims(0):
             raise InputError(
                 "E604",
                 f"state '{buffer.state}' has shape {list(array.shape)}, expected {list(buffer.dims(0))}",
             )
-        return np.ascontiguousarray(array)
+        return np.ascontiguousarray(array, np.float32)
 
     def _states(self) -> list[Buffer]:
         return [b for b in self.manifest.buffers if b.role is Role.STATE]

@@ -113,9 +113,10 @@ class Manifest:
 
         Raises ArtifactError E606 for another format or major version, E603 for a malformed one.
         """
-        if data.get("format") != "sprnnx" or not data.get("version"):
+        version = data.get("version")
+        if data.get("format") != "sprnnx" or not isinstance(version, list) or not version:
             raise ArtifactError("E606", "this is not an sprnnc artifact")
-        major, *_ = data["version"]
+        major = version[0]
         if major != VERSION[0]:
             raise ArtifactError(
                 "E606",

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -25,6 +25,7 @@ STORE_DELAY = 3
 _FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-ffp-contract=off")
 _HEADERS = ("cuda_on_cpu.hpp", "fibers.hpp")
 _REPORT_BYTES = 8192
+_WRONG_ARGUMENTS = 2  # what the entry point returns for a call that it cannot make
 
 
 class SimError(DeviceError):
@@ -52,7 +53,8 @@ class Simulator:
     ) -> None:
         """``kernels``: names of ``extern "C" __global__`` functions in ``source``.
 
-        Raises Unavailable E503 without g++, SprnnError E504 with g++'s text if the source does not compile.
+        Raises Unavailable E503 without g++ or a folder to build in, SprnnError E504 with g++'s text if
+        the source does not compile.
         """
         self._kernels = tuple(kernels)
         self._library = ctypes.CDLL(
@@ -98,6 +100,8 @@ class Simulator:
             ctypes.c_size_t(_REPORT_BYTES),
             stats,
         )
+        if status == _WRONG_ARGUMENTS:
+            raise SimError("E610", f"sim: kernel '{kernel}' does not take {len(args)} arguments")
         if status:
             raise SimError(
                 "E610", f"sim: kernel '{kernel}' with seed {seed}: {report.value.decode(errors='replace')}"
@@ -118,7 +122,7 @@ def _unit(source: str, kernels: Sequence[str]) -> str:
     """One translation unit: the headers, the kernels, and an entry point that launches one by number."""
     cases = "\n".join(
         f"    case {i}:\n"
-        f"      if (count != sprnn_sim::arity({k})) return 2;\n"
+        f"      if (count != sprnn_sim::arity({k})) return {_WRONG_ARGUMENTS};\n"
         f"      kernel = sprnn_sim::bind({k}, args);\n"
         f"      break;"
         for i, k in enumerate(kernels)
@@ -134,7 +138,7 @@ extern "C" int sprnn_sim_launch(int index, int count, unsigned grid, unsigned th
   std::function<void()> kernel;
   switch (index) {{
 {cases}
-    default: return 2;
+    default: return {_WRONG_ARGUMENTS};
   }}
   const std::string why = sprnn_sim::launch(kernel, grid, threads, shared_bytes,
                                             {{seed, deadlock_rounds, store_delay}}, statistics);
@@ -159,11 +163,21 @@ def _build(unit: str, folder: Path, defines: Sequence[str]) -> Path:
     library = folder / f"sim-{key[:40]}.so"
     if library.exists():
         return library
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        for name, text in headers.items():
+    try:
+        _compile(compiler, flags, {**headers, "unit.cpp": unit}, library)
+    except OSError as error:
+        raise Unavailable(
+            "E503", f"device sim cannot build in {folder}: {error}", "set SPRNNC_CACHE to a folder of yours"
+        ) from error
+    return library
+
+
+def _compile(compiler: str, flags: Sequence[str], files: Mapping[str, str], library: Path) -> None:
+    """Compiles ``unit.cpp`` of ``files`` to ``library``, which appears whole or not at all."""
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+        for name, text in files.items():
             Path(scratch, name).write_text(text, encoding="utf-8")
-        Path(scratch, "unit.cpp").write_text(unit, encoding="utf-8")
         made = Path(scratch, "unit.so")
         done = subprocess.run(
             [compiler, *flags, "unit.cpp", "-o", str(made)],
@@ -175,7 +189,6 @@ def _build(unit: str, folder: Path, defines: Sequence[str]) -> Path:
         if done.returncode:
             raise SprnnError("E504", f"g++ refused the kernel:\n{done.stderr[:4000]}")
         os.replace(made, library)
-    return library
 
 
 @cache

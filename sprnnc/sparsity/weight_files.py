@@ -10,8 +10,8 @@ import difflib
 import json
 import lzma
 import struct
-import zlib
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
