@@ -8,10 +8,12 @@ import numpy as np
 
 import sprnnc
 
+CASES = (("fp32", "lamport", 3), ("fp16", "barrier", 1), ("bf16", "lamport", 9))
+
 
 def main() -> None:
     for path in sorted((Path(__file__).parents[1] / "examples").glob("*.sprnn")):
-        for dtype, exchange, batch in (("fp32", "lamport", 3), ("fp16", "barrier", 1), ("bf16", "lamport", 9)):
+        for dtype, exchange, batch in CASES:
             artifact = sprnnc.compile(
                 path, random_weights=1, batch=batch, dtype=dtype, schedule={"exchange": exchange}
             )

@@ -50,7 +50,8 @@ def _number(density: float) -> str:
 def _density_violation(
     low: int, found: int, total: int, declared: float, slack: int, what: str
 ) -> str | None:
-    """Why no count from ``low`` to ``found`` of ``total`` has the declared density; None within max(1 %, slack)."""
+    """Why no count from ``low`` to ``found`` is within max(1 %, slack) of the declared density of ``total``;
+    None if one is."""
     expected = declared * total
     found = max(low, min(found, round(expected)))
     if abs(found - expected) <= max(0.01 * expected, slack):
@@ -148,7 +149,9 @@ class Blocks:
 
     def _occupied(self, mask: Mask) -> Mask:
         r, c = mask.shape
-        return mask.reshape(r // self.rows, self.rows, c // self.cols, self.cols).any(axis=(1, 3))
+        blocks = mask.reshape(r // self.rows, self.rows, c // self.cols, self.cols)
+        occupied: Mask = blocks.any(axis=(1, 3))
+        return occupied
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         r, c = rows // self.rows, cols // self.cols
