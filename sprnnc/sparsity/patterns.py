@@ -150,8 +150,7 @@ class Blocks:
     def _occupied(self, mask: Mask) -> Mask:
         r, c = mask.shape
         blocks = mask.reshape(r // self.rows, self.rows, c // self.cols, self.cols)
-        occupied: Mask = blocks.any(axis=(1, 3))
-        return occupied
+        return np.asarray(blocks.any(axis=(1, 3)), np.bool_)
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         r, c = rows // self.rows, cols // self.cols
