@@ -19,3 +19,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     import os
 
     os.environ.setdefault("SPRNNC_CACHE", str(tmp_path_factory.getbasetemp().parent / "sprnnc-cache"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden kernels, to be reviewed")

@@ -49,6 +49,8 @@ def unpack(data: bytes, where: str) -> tuple[dict[str, Any], dict[str, bytes]]:
         declared = dict(manifest["files"])
     except (
         zipfile.BadZipFile,
+        EOFError,
+        OSError,
         KeyError,
         ValueError,
         NotImplementedError,
@@ -87,18 +89,18 @@ def read_file(path: Path) -> bytes:
 
 def write_file(path: Path, data: bytes) -> None:
     """Writes ``data`` to ``path`` whole or not at all. Raises SprnnError E605 where it cannot."""
-    scratch = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            scratch = file.name
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, path)
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                os.chmod(file.name, 0o644)
+                os.replace(file.name, path)
+            except BaseException:  # an interrupt leaves nothing behind either
+                Path(file.name).unlink(missing_ok=True)
+                raise
     except OSError as error:
-        if scratch is not None:
-            Path(scratch).unlink(missing_ok=True)
         raise SprnnError(
             "E605", f"cannot write {path}: {error}", "nothing was written; choose another folder"
         ) from error
@@ -112,9 +114,14 @@ def array_bytes(array: NDArray[Any]) -> bytes:
 
 
 def array_from_bytes(data: bytes, where: str) -> NDArray[Any]:
-    """The inverse; ValueError for anything that is not a plain array is an ArtifactError."""
+    """The inverse. Raises ArtifactError E603 for anything else; allocates no more than ``data`` holds."""
     try:
-        array: NDArray[Any] = npy.read_array(io.BytesIO(data), allow_pickle=False)
-        return array
+        stream = io.BytesIO(data)
+        if npy.read_magic(stream) != (1, 0):
+            raise ValueError("an array is not of .npy version 1.0")
+        shape, column_major, dtype = npy.read_array_header_1_0(stream)
+        if column_major:
+            raise ValueError("an array is not in C order")
+        return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape).copy()
     except (ValueError, EOFError, SyntaxError, TypeError) as error:
         raise damaged(where, str(error)) from error

@@ -41,6 +41,8 @@ def read(data: bytes, where: str) -> Loaded:
         }
     except KeyError as error:
         raise container.damaged(where, f"member {error} is missing") from error
+    except UnicodeDecodeError as error:
+        raise container.damaged(where, f"its kernel is not text: {error}") from error
     return Loaded(manifest, source, members.get(f"kernel.{manifest.arch}.cubin"), constants)
 
 

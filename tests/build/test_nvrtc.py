@@ -1,0 +1,94 @@
+"""Generated kernels compile for every architecture, without a GPU, and never spill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import sprnnc
+from sprnnc.build import nvrtc
+from sprnnc.build.nvrtc import Resources, build_cubin, parse_resources
+from sprnnc.diagnostics import CompileError
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize("target", ["sm_80", "sm_86", "sm_90", "sm_100", "sm_120"])
+@pytest.mark.parametrize(("name", "dtype", "exchange"), [
+    ("lstm", "fp32", "lamport"), ("gru_reset_before", "fp16", "barrier"), ("slstm", "bf16", "lamport"),
+])  # fmt: skip
+def test_builds_for(target: str, name: str, dtype: str, exchange: str) -> None:
+    artifact = sprnnc.compile(
+        EXAMPLES / f"{name}.sprnn",
+        random_weights=1,
+        batch=4,
+        target=target,
+        dtype=dtype,
+        schedule={"exchange": exchange},
+    )
+    assert artifact.cubin is not None and artifact.cubin[:4] == b"\x7fELF"
+    assert {"recurrence", "product_of_inputs_1"} <= set(artifact.manifest.resources)
+    assert all(r.spill_bytes == 0 for r in artifact.manifest.resources.values())
+
+
+def test_fp16_accumulation_and_fast_activations_build() -> None:
+    text = (
+        (EXAMPLES / "lstm.sprnn")
+        .read_text()
+        .replace("layer main", "dtype fp16\n  accumulate fp16\n  layer main")
+    )
+    artifact = sprnnc.compile(
+        text, random_weights=1, batch=4, target="sm_90", schedule={"activations": "fast", "register_slots": 1}
+    )
+    assert "HalfSums" in artifact.kernel_source and "tanh_approx" in artifact.kernel_source
+
+
+def test_a_plan_that_spills_goes_back_with_fewer_register_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first builds are made to spill by promising the compiler too few registers."""
+    budgets = []
+
+    def spilling(source: str, arch: str) -> nvrtc.Cubin:
+        cubin = build_cubin(source, arch)
+        budgets.append(source.count("register_slots_1[s] ="))
+        if len(budgets) < 3:
+            used = cubin.resources["recurrence"]
+            spilt = Resources(used.registers, used.shared_bytes, 64, 128)
+            return nvrtc.Cubin(arch, cubin.code, cubin.resources | {"recurrence": spilt})
+        return cubin
+
+    monkeypatch.setattr("sprnnc.compiler.build_cubin", spilling)
+    free = sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=1, target="sm_90", sizes={"H": 1024})
+    monkeypatch.undo()
+    whole = sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=1, target="sm_90", sizes={"H": 1024})
+    assert len(budgets) == 3
+    expected = whole.plan.phases[0].register_slots * 3 // 4 * 3 // 4
+    assert free.plan.phases[0].register_slots == expected
+
+
+def test_a_kernel_that_always_spills_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    spilt = nvrtc.Cubin("sm_90", b"", {"recurrence": Resources(255, 0, 64, 128)})
+    monkeypatch.setattr("sprnnc.compiler.build_cubin", lambda source, arch: spilt)
+    with pytest.raises(CompileError, match="spills 128 bytes") as caught:
+        sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=1, target="sm_90")
+    assert caught.value.diagnostics[0].code == "E411"
+
+
+def test_without_nvrtc_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "cuda.core", None)
+    with pytest.raises(CompileError, match="nvidia-cuda-nvrtc") as caught:
+        build_cubin("", "sm_90")
+    assert caught.value.diagnostics[0].code == "E501"
+
+
+def test_the_resource_report_is_read_from_the_log_of_ptxas() -> None:
+    log = """ptxas info    : Compiling entry function 'a' for 'sm_90'
+ptxas info    : Function properties for a
+ptxas         .     16 bytes stack frame, 8 bytes spill stores, 12 bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers, 2048 bytes smem
+ptxas info    : Compiling entry function 'b' for 'sm_90'
+ptxas info    : Function properties for b
+ptxas         .     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 12 registers
+"""
+    assert parse_resources(log) == {"a": Resources(40, 2048, 16, 20), "b": Resources(12, 0, 0, 0)}

@@ -1,0 +1,99 @@
+"""Docs are true: every command shown in them runs, and what they say is printed is printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sprnnc.cli.main import main
+from sprnnc.language.parse import parse
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").glob("*.md")])
+
+
+def blocks(text: str, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", text, re.M | re.S)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with the examples in it, and in it we are."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_readme_commands_run_and_print_what_it_shows(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = ""
+    for line in "".join(blocks(README, "sh")).splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "sprnnc"
+        assert main(arguments) == 0, line
+        printed += capsys.readouterr().out
+    shown = blocks(README, "text")[0].splitlines()
+    for line in shown:
+        if not line.startswith(("seconds", "error", "y ")):
+            assert line in printed
+    assert re.search(r"error    1\.\d+e-07 against the reference, within 1e-05", printed)
+
+
+def test_readme_python_runs(folder: Path) -> None:
+    exec("".join(blocks(README, "python")), {})
+
+
+def test_readme_error_is_what_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = blocks(README, "text")[1]
+    equation = shown.splitlines()[1].split("|")[1].strip()
+    Path("broken.sprnn").write_text(
+        "cell Elman(I, H) {\n  input  x[I]\n  state  h[H]\n  weight W[H, I]\n  weight U[H, H]\n\n"
+        f"  {equation}\n  output h'\n}}\n"
+    )
+    assert main(["check", "broken.sprnn", "--size", "H=64", "--size", "I=16"]) == 1
+    assert shown.strip() in capsys.readouterr().err
+
+
+def test_readme_cell_is_the_example() -> None:
+    cell = README.split("# lstm.sprnn\n")[1].split("```")[0]
+    example = (ROOT / "examples/lstm.sprnn").read_text(encoding="utf-8")
+    assert cell.strip() in example
+
+
+def test_demo_runs(folder: Path) -> None:
+    done = subprocess.run([sys.executable, "examples/demo.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "relative error against the float64 reference" in done.stdout
+
+
+def test_every_decision_is_documented() -> None:
+    from sprnnc.schedule.choices import Choices
+
+    text = next(b for b in blocks((ROOT / "docs/language.md").read_text(), "") if b.startswith("schedule"))
+    assert set(re.findall(r"^  (\w+) =", text, re.M)) == set(Choices.__slots__)
+    parse(text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_and_paths_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (page.parent / link).exists(), link
+    for path in re.findall(r"`((?:benchmarks|docs|examples|runtime|templates|grammar)/[\w./]*)`", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_architecture_names_real_files() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    for path in re.findall(r"`([\w/]+\.py)`", text):
+        assert (ROOT / "sprnnc" / path).exists() or (ROOT / path).exists(), path
+    for path in re.findall(r"`(device/\w+\.cuh)`", text):
+        assert (ROOT / "runtime/sprnn_runtime" / path).exists(), path

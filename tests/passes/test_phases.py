@@ -1,0 +1,102 @@
+"""Which products need an exchange, which leave the loop, and in which order a step computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sprnnc.language.check import check
+from sprnnc.language.parse import parse
+from sprnnc.passes.phases import print_recurrence, split_into_phases
+from sprnnc.passes.recurrence import Recurrence
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def lower(text: str) -> Recurrence:
+    return split_into_phases(check(parse(text), source=text).cell)
+
+
+def example(name: str) -> Recurrence:
+    return lower((EXAMPLES / f"{name}.sprnn").read_text())
+
+
+def cell(body: str) -> Recurrence:
+    return lower(f"cell C(H) {{\n{body}\n}}\nmodel m {{ layer main = C(H=8) }}\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "phases"),
+    [
+        ("elman_tanh", 1),
+        ("elman_relu", 1),
+        ("lstm", 1),
+        ("peephole_lstm", 1),
+        ("gru_reset_after", 1),
+        ("slstm", 1),
+        ("gated_oscillator", 1),
+        ("gru_reset_before", 2),
+        ("lstm_projection", 2),
+    ],
+)
+def test_number_of_exchanges(name: str, phases: int) -> None:
+    assert len(example(name).phases) == phases
+
+
+def test_gates_that_read_one_vector_are_stacked() -> None:
+    lstm = example("lstm")
+    assert [p.weight for p in lstm.phases[0].products] == ["Ui", "Uf", "Ug", "Uo"]
+    assert [v.name for v in lstm.phases[0].published] == ["h"]
+    (stack,) = lstm.input_products
+    assert [p.weight for p in stack.parts] == ["Wi", "Wf", "Wg", "Wo"]
+    assert [p.first_row for p in stack.parts] == [0, 64, 128, 192]
+
+
+def test_two_vectors_of_one_phase_share_the_exchange() -> None:
+    (phase,) = example("gated_oscillator").phases
+    assert [v.name for v in phase.published] == ["y", "z"]
+    assert phase.columns == 128
+    assert phase.first_column("z") == 64
+
+
+def test_the_operand_of_a_second_phase_is_computed_by_its_owners() -> None:
+    gru = example("gru_reset_before")
+    (vector,) = gru.phases[1].published
+    (definition,) = [e for e in gru.equations if e.equation.target == vector.name]
+    assert definition.level == 1
+
+
+def test_one_product_used_twice_is_computed_once() -> None:
+    r = cell("input x[H]\nstate h[H]\nweight U[H, H]\na = U @ h\nh' = tanh(U @ h + a + x)\noutput h'")
+    assert [p.weight for p in r.phases[0].products] == ["U"]
+
+
+def test_a_chain_of_input_products_leaves_the_loop() -> None:
+    r = cell(
+        "input x[H]\nstate h[H]\nweight V[H, H], W[H, H], U[H, H]\n"
+        "e = relu(V @ x)\nh' = tanh(U @ h + W @ (e + 1))\noutput h'"
+    )
+    assert [part.weight for p in r.input_products for part in p.parts] == ["V", "W"]
+    assert len(r.phases) == 1
+    assert "e" not in [e.equation.target for e in r.equations]
+
+
+def test_a_cell_without_recurrent_products_has_no_phase() -> None:
+    r = cell("input x[H]\nstate h[H]\nbias u[H]\nh' = tanh(u * h + x)\noutput h'")
+    assert r.phases == ()
+    assert [e.level for e in r.equations] == [0]
+
+
+def test_three_products_in_a_row_need_three_phases() -> None:
+    r = cell(
+        "input x[H]\nstate h[H]\nweight U[H, H], V[H, H]\nh' = tanh(U @ tanh(V @ tanh(U @ h)) + x)\noutput h'"
+    )
+    assert [phase.products[0].weight for phase in r.phases] == ["U", "V", "U"]
+
+
+def test_the_printed_recurrence_is_in_step_order() -> None:
+    text = print_recurrence(example("lstm_projection"))
+    order = ["before the loop", "phase 1: publish h", "c' =", "phase 2: publish", "h' =", "output"]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)

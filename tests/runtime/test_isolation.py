@@ -1,0 +1,67 @@
+"""The runtime stands alone: it imports nothing of the compiler, and runs where only NumPy is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import sprnnc
+
+FORBIDDEN = ("sprnnc", "lark", "jinja2", "scipy", "rich", "ml_dtypes", "cuda")
+MOST_SECONDS = 0.05
+
+IMPORT = """
+import json, sys, time
+import numpy
+began = time.perf_counter()
+import sprnn_runtime
+print(json.dumps([time.perf_counter() - began, sorted(sys.modules)]))
+"""
+
+RUN = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {forbidden!r}:
+            raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
+sys.meta_path.insert(0, Block())
+import numpy as np
+import sprnn_runtime
+layer = sprnn_runtime.load(sys.argv[1])
+y, state = layer(np.load(sys.argv[2]))
+np.savez(sys.argv[3], y=y, **state)
+print(layer.device_name)
+"""
+
+
+def python(code: str, *args: object) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_runtime_brings_in_nothing_else_and_is_quick() -> None:
+    runs = [json.loads(python(IMPORT)) for _ in range(3)]
+    tops = {name.split(".")[0] for name in runs[0][1]}
+    assert not tops & set(FORBIDDEN)
+    assert min(seconds for seconds, _ in runs) < MOST_SECONDS
+
+
+def test_an_artifact_runs_where_the_compiler_is_not_installed(
+    artifact: sprnnc.Artifact, path: Path, x: np.ndarray, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", x)
+    out = tmp_path / "out.npz"
+    device = python(RUN.format(forbidden=FORBIDDEN), path, tmp_path / "x.npy", out)
+    assert device.strip() == "sim"
+    wanted = sprnnc.execute(artifact, x, device="sim")
+    got = np.load(out)
+    np.testing.assert_array_equal(got["y"], wanted.y)
+    for name, state in wanted.state.items():
+        np.testing.assert_array_equal(got[name], state)
