@@ -109,6 +109,7 @@ def test_a_pickled_object_is_refused_and_never_loaded(tmp_path: Path) -> None:
         (b"not an array", "E302"),
         (b"", "E302"),
     ],
+    ids=lambda value: value[:70].decode("latin-1") if isinstance(value, bytes) else value,
 )
 def test_a_bad_npy_member(tmp_path: Path, member: bytes, code: str) -> None:
     assert refusal(tmp_path, "w.npz", zipped(GOOD | {"b.npy": member})) == [code]
@@ -173,6 +174,7 @@ GOOD_HEADER = {"W": tensor([4, 8], [0, 128]), "b": tensor([4], [128, 144])}
         safetensors(b'{"W": {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 16]}}'),
         safetensors(GOOD_HEADER | {"b": tensor([4], [128, 144], ["F32"])}),
     ],
+    ids=lambda data: data[8:60].decode("ascii", "replace"),
 )
 def test_a_bad_safetensors_file(tmp_path: Path, data: bytes) -> None:
     assert refusal(tmp_path, "w.safetensors", data) == ["E302"]
