@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ from sprnnc.layout import partition as partition_stage
 from sprnnc.passes import phases as phases_stage
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule import assemble as schedule_stage
-from sprnnc.schedule.choices import Choices
+from sprnnc.schedule.choices import Choices, print_choices
 from sprnnc.schedule.choose import MAX_BATCH, choose
 from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
@@ -72,19 +74,22 @@ def compile(
     text, filename = read_source(source)
     trace = Trace(Path(dump_ir) if dump_ir else None, progress)
     try:
-        with trace.stage("parse"):
+        with trace.stage("parse") as dump:
             program = parse(text, filename)
+            dump(pformat(program, width=110) + "\n")
         with trace.stage("check") as dump:
             model = check(program, source=text, filename=filename, sizes=sizes or {}, dtype=as_dtype(dtype))
             dump(print_model(model))
         with trace.stage("phases") as dump:
             recurrence = phases_stage.split_into_phases(model.cell)
             dump(phases_stage.print_recurrence(recurrence))
-        with trace.stage("choose"):
+        with trace.stage("choose") as dump:
             choices = choose(model, recurrence, batch, device, schedule or {})
+            dump(print_choices(choices))
             fixed_memory(model, recurrence, choices, batch, device)  # refuses sizes early
-        with trace.stage("weights"):
+        with trace.stage("weights") as dump:
             tensors = _tensors(model.cell, weights, random_weights, allow_nan)
+            dump(cell_weights.print_weights(tensors))
         return _lower(model, recurrence, choices, tensors, text, batch, device, trace)
     except CompileError as error:
         if error.source:
@@ -115,18 +120,20 @@ def _lower(
     plan, kernel, source, cubin = _schedule_and_build(
         model, recurrence, layout, choices, batch, target, trace
     )
-    with trace.stage("artifact"):
+    with trace.stage("artifact") as dump:
         launch = describe_launch(recurrence, plan, layout, tensors, kernel, target)
-        return Artifact(
-            manifest=_manifest(model, recurrence, plan, launch.buffers, launch.kernels, cubin),
-            kernel_source=source,
-            plan=plan,
-            model=model,
-            tensors=tensors,
-            packed=launch.packed,
-            cubin=cubin.code if cubin else None,
-            source_text=text,
-        )
+        manifest = _manifest(model, recurrence, plan, launch.buffers, launch.kernels, cubin)
+        dump(json.dumps(manifest.to_json(), indent=1) + "\n")
+    return Artifact(
+        manifest=manifest,
+        kernel_source=source,
+        plan=plan,
+        model=model,
+        tensors=tensors,
+        packed=launch.packed,
+        cubin=cubin.code if cubin else None,
+        source_text=text,
+    )
 
 
 def _schedule_and_build(

@@ -7,7 +7,7 @@ from sprnnc.layout.packing import unpack_slots
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.banks import gather_cost
-from sprnnc.schedule.choices import Encoding
+from sprnnc.schedule.choices import Encoding, print_choices
 from sprnnc.schedule.plan import PhasePlan, Plan
 from sprnnc.target import find_target
 
@@ -16,7 +16,15 @@ def explain(artifact: Artifact) -> str:
     """Sizes, density, decisions with reasons, registers, shared memory, bank conflicts, bytes a step."""
     plan = artifact.plan
     recurrence = split_into_phases(artifact.model.cell)
-    lines = [*_heading(artifact), "", "weights", *_weights(artifact), "", "decisions", *_decisions(plan)]
+    lines = [
+        *_heading(artifact),
+        "",
+        "weights",
+        *_weights(artifact),
+        "",
+        "decisions",
+        *_indented(print_choices(plan.choices)),
+    ]
     lines += ["", "resources", *_resources(artifact)]
     for phase in plan.phases:
         lines += ["", *_phase(artifact, recurrence, phase)]
@@ -48,14 +56,8 @@ def _weights(artifact: Artifact) -> list[str]:
     return lines
 
 
-def _decisions(plan: Plan) -> list[str]:
-    lines = []
-    for name in plan.choices.__slots__:
-        choice = getattr(plan.choices, name)
-        value = getattr(choice.value, "value", choice.value)
-        who = " (yours)" if choice.by_user else ""
-        lines.append(f"  {name:<17} {value!s:<9}{who} {choice.reason}")
-    return lines
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.splitlines()]
 
 
 def _resources(artifact: Artifact) -> list[str]:

@@ -52,6 +52,12 @@ def _not_finite(name: str, tensor: Tensor) -> Diagnostic | None:
     )
 
 
+def print_weights(tensors: Mapping[str, Tensor]) -> str:
+    """Names, shapes and non-zeros, one tensor a line."""
+    lines = [f"{n} {list(t.shape)}: {np.count_nonzero(t)} of {t.size} non-zero" for n, t in tensors.items()]
+    return "\n".join(lines) + "\n"
+
+
 def random_weights(cell: Cell, seed: int) -> dict[str, Tensor]:
     """Random tensors that have the declared patterns and keep the dynamics contractive.
 

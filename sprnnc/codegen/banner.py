@@ -30,7 +30,5 @@ def banner(model: Model, recurrence: Recurrence, plan: Plan) -> tuple[str, ...]:
             f"{p.streamed_slots} streamed"
         )
     lines.append("")
-    for name in plan.choices.__slots__:
-        choice = getattr(plan.choices, name)
-        lines.append(f"{name} = {getattr(choice.value, 'value', choice.value)}: {choice.reason}")
+    lines += [f"{name} = {choice.text}: {choice.reason}" for name, choice in plan.choices.items()]
     return tuple(lines)

@@ -39,6 +39,11 @@ def c_number(value: float) -> str:
     return f"{text}f"
 
 
+def offset(start: int) -> str:
+    """``start + `` as the head of an index, nothing for zero."""
+    return f"{start} + " if start else ""
+
+
 def _print(value: Expr, name_of: Callable[[str], str]) -> tuple[str, int]:
     """The text and its precedence."""
     match value:

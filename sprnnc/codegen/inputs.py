@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sprnnc.cell.printer import print_expr
-from sprnnc.codegen.expressions import c_expression
+from sprnnc.codegen.expressions import c_expression, offset
 from sprnnc.codegen.model import Argument, InputProductModel
 from sprnnc.codegen.names import Names
 from sprnnc.passes.recurrence import InputProduct, Recurrence
@@ -21,11 +21,11 @@ def input_product_model(recurrence: Recurrence, product: InputProduct, names: Na
     def read(name: str) -> str:
         if name in offsets:
             captured["x"] = Argument("const float*", "input", "x")
-            return f"input[((size_t)t * kBatch + b) * kInput + {offsets[name]} + k]"
+            return f"input[((size_t)t * kBatch + b) * kInput + {offset(offsets[name])}k]"
         if name in earlier:
             stack, part = earlier[name]
             captured[stack.name] = Argument("const float*", stack.name, stack.name)
-            return f"{stack.name}[((size_t)t * {stack.row_count} + {part.first_row} + k) * kBatch + b]"
+            return f"{stack.name}[((size_t)t * {stack.row_count} + {offset(part.first_row)}k) * kBatch + b]"
         captured[name] = Argument("const float*", names(name), f"param_{name}")
         return f"{names(name)}[k]"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sprnnc.cell.ir import DType, Expr, Ref, walk
 from sprnnc.cell.printer import print_expr
-from sprnnc.codegen.expressions import c_expression
+from sprnnc.codegen.expressions import c_expression, offset
 from sprnnc.codegen.inputs import input_product_model
 from sprnnc.codegen.model import (
     Argument,
@@ -99,6 +99,16 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
             c("kUnroll", choices.unroll.value, "slots in flight where they come from memory"),
             c("kChain", choices.chain.value, "fp16 additions before a sum is joined to fp32"),
         ]
+    for p in plan.phases:
+        chunks = p.columns * plan.row_bytes // p.chunk_bytes
+        pad = (p.positions - p.columns) * plan.row_bytes // p.chunk_bytes
+        constants += [
+            c(f"kLength{p.index}", p.columns, f"values that phase {p.index} exchanges, of one column"),
+            c(f"kPositions{p.index}", p.positions, "the same, then the null position and alignment"),
+            c(f"kChunks{p.index}", chunks, f"{p.chunk_bytes}-byte chunks of one column group of a slot"),
+            c(f"kPadChunks{p.index}", pad, "chunks of zeros that follow a group in shared memory"),
+            c(f"kSlots{p.index}", p.slots, "slots of one warp, all tiers together"),
+        ]
     drop = {"kPolls"} if choices.exchange.value is Exchange.BARRIER else {"kPhases"}
     return tuple(k for k in constants if k.name not in drop)
 
@@ -106,10 +116,12 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
 def _phase_model(
     phase: Phase, p: PhasePlan, plan: Plan, spaces: dict[str, SpaceModel], fields: UnitFields
 ) -> PhaseModel:
-    chunk_words = p.chunk_bytes // 4
     publications = tuple(
         Publication(
-            spaces[v.space.name], v.name, fields.reader(v.space.name)(v.name), phase.first_column(v.name)
+            spaces[v.space.name],
+            v.name,
+            fields.reader(v.space.name)(v.name),
+            f"u.batch_column / kWidth * kLength{p.index} + {offset(phase.first_column(v.name))}u.position",
         )
         for v in phase.published
     )
@@ -117,11 +129,7 @@ def _phase_model(
     return PhaseModel(
         index=p.index,
         title=products,
-        columns=p.columns,
-        positions=p.positions,
-        chunk_words=chunk_words,
-        chunks=p.columns * plan.row_bytes // p.chunk_bytes,
-        pad_chunks=(p.positions - p.columns) * plan.row_bytes // p.chunk_bytes,
+        chunk_words=p.chunk_bytes // 4,
         slots=p.slots,
         register_slots=p.register_slots,
         shared_slots=p.shared_slots,

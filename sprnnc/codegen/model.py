@@ -83,12 +83,12 @@ class SpaceLoop:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One vector's part of an exchange slot: rows FIRST + position."""
+    """One vector's part of an exchange slot; ``row`` is the row of a unit's column group."""
 
     space: SpaceModel
     name: str
     value: str
-    first_row: int
+    row: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,7 @@ class PhaseModel:
 
     index: int
     title: str
-    columns: int
-    positions: int
     chunk_words: int
-    chunks: int
-    pad_chunks: int
     slots: int
     register_slots: int
     shared_slots: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sprnnc.cell.ir import Expr, Ref, walk
+from sprnnc.codegen.expressions import offset
 from sprnnc.codegen.model import Field, Load, SpaceModel
 from sprnnc.codegen.names import Names
 from sprnnc.passes.recurrence import Product, Recurrence
@@ -116,7 +117,7 @@ class UnitFields:
             inputs=tuple(
                 Load(
                     names(q.name),
-                    f"{p.name}[((size_t)t * {p.row_count} + {q.first_row} + u.unit) * kBatch"
+                    f"{p.name}[((size_t)t * {p.row_count} + {offset(q.first_row)}u.unit) * kBatch"
                     " + u.batch_column]",
                 )
                 for p, q in fetched
@@ -125,7 +126,7 @@ class UnitFields:
                 Load(
                     names(v.name),
                     f"input[((size_t)t * kBatch + u.batch_column) * kInput"
-                    f" + {self._offset(v.name)} + u.unit]",
+                    f" + {offset(self._offset(v.name))}u.unit]",
                 )
                 for v in inputs
             ),

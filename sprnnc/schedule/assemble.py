@@ -8,7 +8,7 @@ from sprnnc.cell.ir import DType, Model, Space
 from sprnnc.diagnostics import InternalError
 from sprnnc.layout.layout import LANES, Layout, PhaseLayout
 from sprnnc.passes.recurrence import Recurrence
-from sprnnc.schedule.choices import Choices, Encoding, Tier
+from sprnnc.schedule.choices import Choices, Encoding, Tier, print_choices
 from sprnnc.schedule.memory import PhaseMemory, column_groups, fixed_memory
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup, Segment, SpacePlan
 from sprnnc.target import Target
@@ -157,10 +157,7 @@ def print_plan(plan: Plan) -> str:
         f"plan for {plan.target}: {plan.dtype.value}, batch {plan.batch} as "
         f"{plan.groups} x {plan.width} columns, {plan.shared_bytes} bytes of shared memory"
     ]
-    for name in plan.choices.__slots__:
-        choice = getattr(plan.choices, name)
-        value = getattr(choice.value, "value", choice.value)
-        lines.append(f"  {name} = {value}{' (user)' if choice.by_user else ''}: {choice.reason}")
+    lines += [f"  {line}" for line in print_choices(plan.choices).splitlines()]
     for s in plan.spaces:
         lines.append(f"  space {s.name}: {s.units_per_block} units a block, {s.items} items a thread")
     for p in plan.phases:

@@ -6,9 +6,11 @@ user overrides any of them in the schedule block, or with ``--set NAME=VALUE``.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T", bound="int | Enum")
 
@@ -50,6 +52,11 @@ class Choice(Generic[T]):
     reason: str
     by_user: bool = False
 
+    @property
+    def text(self) -> str:
+        """The value as the language spells it."""
+        return str(self.value.value if isinstance(self.value, Enum) else self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Choices:
@@ -70,3 +77,14 @@ class Choices:
     @property
     def warps(self) -> int:
         return self.threads.value // 32
+
+    def items(self) -> Iterator[tuple[str, Choice[Any]]]:
+        """Every decision by name, in the order of the fields."""
+        for field in dataclasses.fields(self):
+            yield field.name, getattr(self, field.name)
+
+
+def print_choices(choices: Choices) -> str:
+    """Every decision with its reason, one a line."""
+    lines = [f"{n:<17} {c.text:<9}{' (yours)' if c.by_user else ''} {c.reason}" for n, c in choices.items()]
+    return "\n".join(lines) + "\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn import CELLS, LIMIT, cases
+from drawn import CELLS, EXAMPLES, LIMIT, cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,15 @@ def test_plan_agrees_with_reference(cell: str, data: st.DataObject) -> None:
     case = data.draw(cases(cell))
     run = sprnnc.execute(case.artifact, case.x, device="plan", check=True)
     assert run.error is not None and run.error < LIMIT[case.artifact.manifest.dtype]
+
+
+@pytest.mark.parametrize("device", ["plan", "sim"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_an_example_as_it_stands_agrees_with_reference(cell: str, device: str) -> None:
+    artifact = sprnnc.compile(EXAMPLES / f"{cell}.sprnn", random_weights=5, batch=2, target="sim")
+    x = np.random.default_rng(1).standard_normal((64, 2, artifact.manifest.input_size)).astype(np.float32)
+    run = sprnnc.execute(artifact, x, device=device, check=True)
+    assert run.error is not None and run.error < LIMIT["fp32"]
 
 
 @pytest.mark.parametrize("dtype", sorted(LIMIT))

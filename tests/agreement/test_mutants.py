@@ -40,7 +40,7 @@ COMMON = {
     "publish: one block misses one step": (PUBLISH, r"publish<Storage, kWidth>(slot, \1, u.unit >= 0 && !(blockIdx.x == 1 && t == 5));", 0),
     "publish: a writer missing in phase 2": (PUBLISH, r"publish<Storage, kWidth>(slot, \1, u.unit >= 0 && threadIdx.x != 0);", 1),
     "two units' exchange slots swapped": (r"u\.position;", r"(u.position ^ 1);", 0),
-    "wrong parity: the operand of the other step": (r"(collect_\w+<.*>\()slot, operand_1", r"\1slot + (t % 2 ? -1 : 0) * (slot - exchange_1) / (t ? t : 1), operand_1", 0),
+    "wrong parity: the operand of the other step": (r"(collect_\w+<.*>\(\s*)slot, operand_1", r"\1slot + (t % 2 ? -1 : 0) * (slot - exchange_1) / (t ? t : 1), operand_1", 0),
     "row totals before they are stored": (r"__syncthreads\(\);  // all row totals", r"// all row totals", 0),
     "row totals of phase 2 before they are stored": (r"__syncthreads\(\);  // all row totals", r"// all row totals", 1),
     "input tile before it is complete": (r"__syncthreads\(\);  // both tiles", r"// both tiles", 0),

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sprnn_runtime
+from drawn import CELLS, LIMIT, cases
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sprnn_runtime.layer import open_layer
 
 import sprnnc
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.sprnn"))
-LIMIT = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 1e-2}
 
 
 def target() -> str:
@@ -59,6 +61,15 @@ def test_chunks_and_carried_states_equal_one_call(path: Path) -> None:
         np.testing.assert_array_equal(other(x)[0], y)
         for name in state:
             np.testing.assert_array_equal(end[name], state[name])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@settings(max_examples=12)
+@given(data=st.data())
+def test_drawn_sizes_densities_and_schedules_agree(cell: str, data: st.DataObject) -> None:
+    case = data.draw(cases(cell, target=target()))
+    run = sprnnc.execute(case.artifact, case.x, device="cuda", check=True)
+    assert run.error is not None and run.error < LIMIT[case.artifact.manifest.dtype]
 
 
 def test_nan_and_inf_flow_through_and_nothing_hangs() -> None:

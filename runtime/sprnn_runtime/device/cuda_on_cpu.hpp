@@ -34,7 +34,7 @@
 #define __shfl_xor_sync(mask, value, distance) \
   sprnn_sim::exchange_lanes(value, sprnn_sim::machine->current->lane ^ (distance), SPRNN_SIM_HERE)
 #define __shfl_down_sync(mask, value, distance) \
-  sprnn_sim::exchange_lanes(value, std::min(31u, sprnn_sim::machine->current->lane + (distance)), SPRNN_SIM_HERE)
+  sprnn_sim::exchange_lanes(value, sprnn_sim::lane_below(distance), SPRNN_SIM_HERE)
 
 inline unsigned __float_as_uint(float x) {
   unsigned bits;

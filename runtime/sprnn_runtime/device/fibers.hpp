@@ -217,6 +217,12 @@ inline void release_stores() {
   m.late.swap(kept);
 }
 
+// The lane that a shuffle down reads: its own where there is none so far down.
+inline unsigned lane_below(unsigned distance) {
+  const unsigned lane = machine->current->lane;
+  return lane + distance < kLanes ? lane + distance : lane;
+}
+
 template <class T>
 T exchange_lanes(T value, unsigned from, const char* where) {
   static_assert(sizeof(T) <= 8, "shuffles move 4 or 8 bytes");

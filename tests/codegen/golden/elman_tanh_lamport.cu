@@ -34,6 +34,11 @@ constexpr int kOutput = 64;  // values of one output column
 constexpr int kPolls = 2;  // polls of a thread in flight
 constexpr int kUnroll = 4;  // slots in flight where they come from memory
 constexpr int kChain = 16;  // fp16 additions before a sum is joined to fp32
+constexpr int kLength1 = 64;  // values that phase 1 exchanges, of one column
+constexpr int kPositions1 = 66;  // the same, then the null position and alignment
+constexpr int kChunks1 = 32;  // 16-byte chunks of one column group of a slot
+constexpr int kPadChunks1 = 1;  // chunks of zeros that follow a group in shared memory
+constexpr int kSlots1 = 8;  // slots of one warp, all tiers together
 
 using Storage = Float16;
 using Slot = NarrowSlot;
@@ -43,7 +48,7 @@ using Sums = FloatSums<Storage, kWidth, kGroups>;
 struct OperandOf_inputs_1 {
   const float* input;
   __device__ __forceinline__ float operator()(int t, int b, int k) const {
-    return input[((size_t)t * kBatch + b) * kInput + 0 + k];
+    return input[((size_t)t * kBatch + b) * kInput + k];
   }
 };
 
@@ -65,7 +70,17 @@ struct UnitH {
 };
 
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
-recurrence(const float* inputs_1, const float* b, const int* units_H, const unsigned* slots_1, float* state_h, float* output, unsigned* exchange_1, unsigned* status, int steps, unsigned long long budget_ns) {
+recurrence(
+    const float* inputs_1,
+    const float* b,
+    const int* units_H,
+    const unsigned* slots_1,
+    float* state_h,
+    float* output,
+    unsigned* exchange_1,
+    unsigned* status,
+    int steps,
+    unsigned long long budget_ns) {
   SPRNN_DYNAMIC_SHARED(shared);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 
@@ -73,7 +88,7 @@ recurrence(const float* inputs_1, const float* b, const int* units_H, const unsi
   unsigned* operand_1 = reinterpret_cast<unsigned*>(shared + 0);
   float* totals_1 = reinterpret_cast<float*>(shared + 528);
   const unsigned* warp_slots_1 =
-      slots_1 + ((size_t)blockIdx.x * kWarps + warp) * (8 * Slot::words * 32) + lane;
+      slots_1 + ((size_t)blockIdx.x * kWarps + warp) * (kSlots1 * Slot::words * 32) + lane;
   Slot register_slots_1[6];
 #pragma unroll
   for (int s = 0; s < 6; ++s) {
@@ -84,7 +99,7 @@ recurrence(const float* inputs_1, const float* b, const int* units_H, const unsi
   for (int i = 0; i < 2 * Slot::words; ++i) {
     shared_slots_1[i * 32] = warp_slots_1[(6 * Slot::words + i) * 32];
   }
-  zero_padding<Storage, kWidth, kGroups, 64, 66>(operand_1);
+  zero_padding<Storage, kWidth, kGroups, kLength1, kPositions1>(operand_1);
 
   // Units of H that this thread owns: table rows are unit, position, and the row of each product.
   UnitH units_of_H[1];
@@ -108,26 +123,26 @@ recurrence(const float* inputs_1, const float* b, const int* units_H, const unsi
 #pragma unroll
     for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
       UnitH& u = units_of_H[item];
-      u.W_x = u.owned ? inputs_1[((size_t)t * 64 + 0 + u.unit) * kBatch + u.batch_column] : 0.0f;
+      u.W_x = u.owned ? inputs_1[((size_t)t * 64 + u.unit) * kBatch + u.batch_column] : 0.0f;
     }
 
     // ---- phase 1: U @ h
     {
       constexpr int kRowWords = kWidth / Storage::columns_per_word;
-      unsigned* slot = exchange_1 + (size_t)t * (kGroups * 64 * kRowWords);
+      unsigned* slot = exchange_1 + (size_t)t * (kGroups * kLength1 * kRowWords);
 #pragma unroll
       for (int item = 0; item < 1; ++item) {  // publish h
         const UnitH& u = units_of_H[item];
-        const int row = u.batch_column / kWidth * 64 + 0 + u.position;
+        const int row = u.batch_column / kWidth * kLength1 + u.position;
         publish<Storage, kWidth>(slot, row, u.batch_column % kWidth, u.h, u.unit >= 0);
       }
       const Watch watch(status, budget_ns, t, 1);
-      const bool arrived =
-          collect_lamport<kGroups, 32, 1, 4, kPolls>(slot, operand_1, watch);
-      if (__syncthreads_or(!arrived)) return;  // the operand is complete in shared memory before any lane gathers
+      const bool arrived = collect_lamport<kGroups, kChunks1, kPadChunks1, 4, kPolls>(
+          slot, operand_1, watch);
+      if (__syncthreads_or(!arrived)) return;  // the operand is complete in shared memory before a lane gathers
     }
     {
-      using Source = Operand<Storage, kWidth, kGroups, 66>;
+      using Source = Operand<Storage, kWidth, kGroups, kPositions1>;
       const Source operand{reinterpret_cast<const Words<Source::row_words>*>(operand_1)};
 #pragma unroll
       for (int row = 0; row < 6; ++row) {  // slots of rows 0 to 5 of each warp: 1 in registers
@@ -143,7 +158,7 @@ recurrence(const float* inputs_1, const float* b, const int* units_H, const unsi
         store_row(sums.sum, totals_1 + ((6 + row) * kWarps + warp) * kColumns);
       }
     }
-    __syncthreads();  // all row totals are stored before any thread adds them up, and the operand is free again
+    __syncthreads();  // all row totals are stored before a thread reads them, and the operand is free again
 #pragma unroll
     for (int item = 0; item < 1; ++item) {
       UnitH& u = units_of_H[item];

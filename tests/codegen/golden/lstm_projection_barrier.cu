@@ -40,6 +40,16 @@ constexpr int kOutput = 32;  // values of one output column
 constexpr int kPhases = 2;  // exchanges a step
 constexpr int kUnroll = 4;  // slots in flight where they come from memory
 constexpr int kChain = 16;  // fp16 additions before a sum is joined to fp32
+constexpr int kLength1 = 32;  // values that phase 1 exchanges, of one column
+constexpr int kPositions1 = 34;  // the same, then the null position and alignment
+constexpr int kChunks1 = 16;  // 16-byte chunks of one column group of a slot
+constexpr int kPadChunks1 = 1;  // chunks of zeros that follow a group in shared memory
+constexpr int kSlots1 = 31;  // slots of one warp, all tiers together
+constexpr int kLength2 = 64;  // values that phase 2 exchanges, of one column
+constexpr int kPositions2 = 66;  // the same, then the null position and alignment
+constexpr int kChunks2 = 32;  // 16-byte chunks of one column group of a slot
+constexpr int kPadChunks2 = 1;  // chunks of zeros that follow a group in shared memory
+constexpr int kSlots2 = 4;  // slots of one warp, all tiers together
 
 using Storage = Float16;
 using Slot = NarrowSlot;
@@ -49,7 +59,7 @@ using Sums = FloatSums<Storage, kWidth, kGroups>;
 struct OperandOf_inputs_1 {
   const float* input;
   __device__ __forceinline__ float operator()(int t, int b, int k) const {
-    return input[((size_t)t * kBatch + b) * kInput + 0 + k];
+    return input[((size_t)t * kBatch + b) * kInput + k];
   }
 };
 
@@ -80,7 +90,25 @@ struct UnitH {
 };
 
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
-recurrence(const float* inputs_1, const float* bi, const float* bf, const float* bg, const float* bo, const int* units_R, const int* units_H, const unsigned* slots_1, const unsigned* slots_2, float* state_h, float* state_c, float* output, unsigned* exchange_1, unsigned* exchange_2, unsigned* arrivals, unsigned* status, int steps, unsigned long long budget_ns) {
+recurrence(
+    const float* inputs_1,
+    const float* bi,
+    const float* bf,
+    const float* bg,
+    const float* bo,
+    const int* units_R,
+    const int* units_H,
+    const unsigned* slots_1,
+    const unsigned* slots_2,
+    float* state_h,
+    float* state_c,
+    float* output,
+    unsigned* exchange_1,
+    unsigned* exchange_2,
+    unsigned* arrivals,
+    unsigned* status,
+    int steps,
+    unsigned long long budget_ns) {
   SPRNN_DYNAMIC_SHARED(shared);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 
@@ -88,7 +116,7 @@ recurrence(const float* inputs_1, const float* bi, const float* bf, const float*
   unsigned* operand_1 = reinterpret_cast<unsigned*>(shared + 0);
   float* totals_1 = reinterpret_cast<float*>(shared + 272);
   const unsigned* warp_slots_1 =
-      slots_1 + ((size_t)blockIdx.x * kWarps + warp) * (31 * Slot::words * 32) + lane;
+      slots_1 + ((size_t)blockIdx.x * kWarps + warp) * (kSlots1 * Slot::words * 32) + lane;
   Slot register_slots_1[6];
 #pragma unroll
   for (int s = 0; s < 6; ++s) {
@@ -99,19 +127,19 @@ recurrence(const float* inputs_1, const float* bi, const float* bf, const float*
   for (int i = 0; i < 25 * Slot::words; ++i) {
     shared_slots_1[i * 32] = warp_slots_1[(6 * Slot::words + i) * 32];
   }
-  zero_padding<Storage, kWidth, kGroups, 32, 34>(operand_1);
+  zero_padding<Storage, kWidth, kGroups, kLength1, kPositions1>(operand_1);
 
   // Phase 2: P @ P_operand. The weights move onto the chip once.
   unsigned* operand_2 = reinterpret_cast<unsigned*>(shared + 1296);
   float* totals_2 = reinterpret_cast<float*>(shared + 1824);
   const unsigned* warp_slots_2 =
-      slots_2 + ((size_t)blockIdx.x * kWarps + warp) * (4 * Slot::words * 32) + lane;
+      slots_2 + ((size_t)blockIdx.x * kWarps + warp) * (kSlots2 * Slot::words * 32) + lane;
   unsigned* shared_slots_2 =
       reinterpret_cast<unsigned*>(shared + 8352) + warp * (4 * Slot::words * 32) + lane;
   for (int i = 0; i < 4 * Slot::words; ++i) {
     shared_slots_2[i * 32] = warp_slots_2[(0 * Slot::words + i) * 32];
   }
-  zero_padding<Storage, kWidth, kGroups, 64, 66>(operand_2);
+  zero_padding<Storage, kWidth, kGroups, kLength2, kPositions2>(operand_2);
 
   // Units of R that this thread owns: table rows are unit, position, and the row of each product.
   UnitR units_of_R[1];
@@ -158,7 +186,7 @@ recurrence(const float* inputs_1, const float* bi, const float* bf, const float*
 #pragma unroll
     for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
       UnitH& u = units_of_H[item];
-      u.Wi_x = u.owned ? inputs_1[((size_t)t * 256 + 0 + u.unit) * kBatch + u.batch_column] : 0.0f;
+      u.Wi_x = u.owned ? inputs_1[((size_t)t * 256 + u.unit) * kBatch + u.batch_column] : 0.0f;
       u.Wf_x = u.owned ? inputs_1[((size_t)t * 256 + 64 + u.unit) * kBatch + u.batch_column] : 0.0f;
       u.Wg_x = u.owned ? inputs_1[((size_t)t * 256 + 128 + u.unit) * kBatch + u.batch_column] : 0.0f;
       u.Wo_x = u.owned ? inputs_1[((size_t)t * 256 + 192 + u.unit) * kBatch + u.batch_column] : 0.0f;
@@ -167,22 +195,22 @@ recurrence(const float* inputs_1, const float* bi, const float* bf, const float*
     // ---- phase 1: Ui @ h; Uf @ h; Ug @ h; Uo @ h
     {
       constexpr int kRowWords = kWidth / Storage::columns_per_word;
-      unsigned* slot = exchange_1 + (size_t)t * (kGroups * 32 * kRowWords);
+      unsigned* slot = exchange_1 + (size_t)t * (kGroups * kLength1 * kRowWords);
 #pragma unroll
       for (int item = 0; item < 1; ++item) {  // publish h
         const UnitR& u = units_of_R[item];
-        const int row = u.batch_column / kWidth * 32 + 0 + u.position;
+        const int row = u.batch_column / kWidth * kLength1 + u.position;
         publish<Storage, kWidth>(slot, row, u.batch_column % kWidth, u.h, u.unit >= 0);
       }
       const Watch watch(status, budget_ns, t, 1);
       __syncthreads();  // everything this block publishes is written before its arrival is counted
       const bool arrived = wait_for_all_blocks(arrivals, ((unsigned)t * kPhases + 1) * kBlocks, watch);
       if (__syncthreads_or(!arrived)) return;  // all blocks have published before any thread reads the slot
-      collect_complete<kGroups, 16, 1, 4>(slot, operand_1);
-      __syncthreads();  // the operand is complete in shared memory before any lane gathers
+      collect_complete<kGroups, kChunks1, kPadChunks1, 4>(slot, operand_1);
+      __syncthreads();  // the operand is complete in shared memory before a lane gathers
     }
     {
-      using Source = Operand<Storage, kWidth, kGroups, 34>;
+      using Source = Operand<Storage, kWidth, kGroups, kPositions1>;
       const Source operand{reinterpret_cast<const Words<Source::row_words>*>(operand_1)};
 #pragma unroll
       for (int row = 0; row < 6; ++row) {  // slots of rows 0 to 5 of each warp: 1 in registers
@@ -203,7 +231,7 @@ recurrence(const float* inputs_1, const float* bi, const float* bf, const float*
         store_row(sums.sum, totals_1 + ((31 + row) * kWarps + warp) * kColumns);
       }
     }
-    __syncthreads();  // all row totals are stored before any thread adds them up, and the operand is free again
+    __syncthreads();  // all row totals are stored before a thread reads them, and the operand is free again
 #pragma unroll
     for (int item = 0; item < 1; ++item) {
       UnitH& u = units_of_H[item];
@@ -222,22 +250,22 @@ recurrence(const float* inputs_1, const float* bi, const float* bf, const float*
     // ---- phase 2: P @ P_operand
     {
       constexpr int kRowWords = kWidth / Storage::columns_per_word;
-      unsigned* slot = exchange_2 + (size_t)t * (kGroups * 64 * kRowWords);
+      unsigned* slot = exchange_2 + (size_t)t * (kGroups * kLength2 * kRowWords);
 #pragma unroll
       for (int item = 0; item < 1; ++item) {  // publish P_operand
         const UnitH& u = units_of_H[item];
-        const int row = u.batch_column / kWidth * 64 + 0 + u.position;
+        const int row = u.batch_column / kWidth * kLength2 + u.position;
         publish<Storage, kWidth>(slot, row, u.batch_column % kWidth, u.P_operand, u.unit >= 0);
       }
       const Watch watch(status, budget_ns, t, 2);
       __syncthreads();  // everything this block publishes is written before its arrival is counted
       const bool arrived = wait_for_all_blocks(arrivals, ((unsigned)t * kPhases + 2) * kBlocks, watch);
       if (__syncthreads_or(!arrived)) return;  // all blocks have published before any thread reads the slot
-      collect_complete<kGroups, 32, 1, 4>(slot, operand_2);
-      __syncthreads();  // the operand is complete in shared memory before any lane gathers
+      collect_complete<kGroups, kChunks2, kPadChunks2, 4>(slot, operand_2);
+      __syncthreads();  // the operand is complete in shared memory before a lane gathers
     }
     {
-      using Source = Operand<Storage, kWidth, kGroups, 66>;
+      using Source = Operand<Storage, kWidth, kGroups, kPositions2>;
       const Source operand{reinterpret_cast<const Words<Source::row_words>*>(operand_2)};
 #pragma unroll
       for (int row = 0; row < 4; ++row) {  // slots of rows 0 to 3 of each warp: 1 in shared memory
@@ -247,7 +275,7 @@ recurrence(const float* inputs_1, const float* bi, const float* bf, const float*
         store_row(sums.sum, totals_2 + ((0 + row) * kWarps + warp) * kColumns);
       }
     }
-    __syncthreads();  // all row totals are stored before any thread adds them up, and the operand is free again
+    __syncthreads();  // all row totals are stored before a thread reads them, and the operand is free again
 #pragma unroll
     for (int item = 0; item < 1; ++item) {
       UnitR& u = units_of_R[item];

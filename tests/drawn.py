@@ -15,8 +15,9 @@ import sprnnc
 from sprnnc.cell.weights import expected_shapes
 from sprnnc.language.check import check
 from sprnnc.language.parse import parse
+from sprnnc.target import find_target
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 CELLS = sorted(p.stem for p in EXAMPLES.glob("*.sprnn"))
 LIMIT = {"fp32": 1e-5, "fp16": 1e-2, "bf16": 1e-2}
 STEPS = 64
@@ -64,18 +65,20 @@ def draw_tensors(shapes: Mapping[str, tuple[int, ...]], density: float, seed: in
 
 @st.composite
 def cases(draw: st.DrawFn, cell: str, **fixed: Any) -> Draw:
-    """A compiled cell and an input of 64 steps; ``fixed`` pins what is not to be drawn."""
+    """A compiled cell and an input of 64 steps; ``fixed`` pins ``dtype`` or ``target``."""
+    target = find_target(fixed.get("target", "sim"))
+    on_gpu = target.arch is not None
     text = source_of(cell)
     program = parse(text)
     symbols = sorted({name for c in program.cells for name in (s.text for s in c.sizes)})
-    sizes = {name: draw(st.integers(1, 70), label=name) for name in symbols}
-    batch = fixed.get("batch") or draw(st.integers(1, 9), label="batch")
+    sizes = {name: draw(st.integers(1, 300 if on_gpu else 70), label=name) for name in symbols}
+    batch = draw(st.integers(1, 9), label="batch")
     dtype = fixed.get("dtype") or draw(st.sampled_from(sorted(LIMIT)), label="dtype")
     density = draw(st.sampled_from([0.0, 0.03, 0.1, 0.3, 0.7, 1.0]), label="density")
     schedule = {
         "exchange": draw(st.sampled_from(["lamport", "barrier"]), label="exchange"),
-        "blocks": draw(st.integers(1, 4), label="blocks"),
-        "threads": draw(st.sampled_from([32, 64, 96]), label="threads"),
+        "blocks": draw(st.integers(1, target.sms), label="blocks"),
+        "threads": draw(st.sampled_from([32, 256, 1024] if on_gpu else [32, 64, 96]), label="threads"),
         "polls_in_flight": draw(st.integers(1, 3), label="polls"),
         "register_slots": draw(st.sampled_from([-1, 0, 1, 3]), label="register slots"),
         "shared_slots": draw(st.sampled_from([-1, 0, 2]), label="shared slots"),
@@ -85,7 +88,7 @@ def cases(draw: st.DrawFn, cell: str, **fixed: Any) -> Draw:
     seed = draw(st.integers(0, 2**16), label="seed")
     tensors = draw_tensors(expected_shapes(model.cell), density, seed)
     artifact = sprnnc.compile(
-        text, weights=tensors, batch=batch, target="sim", sizes=sizes, dtype=dtype, schedule=schedule
+        text, weights=tensors, batch=batch, target=target.name, sizes=sizes, dtype=dtype, schedule=schedule
     )
     x = np.random.default_rng(seed).standard_normal((STEPS, batch, artifact.manifest.input_size))
     return Draw(artifact, x.astype(np.float32))
