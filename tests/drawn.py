@@ -75,10 +75,13 @@ def cases(draw: st.DrawFn, cell: str, **fixed: Any) -> Draw:
     batch = draw(st.integers(1, 9), label="batch")
     dtype = fixed.get("dtype") or draw(st.sampled_from(sorted(LIMIT)), label="dtype")
     density = draw(st.sampled_from([0.0, 0.03, 0.1, 0.3, 0.7, 1.0]), label="density")
+    threads = draw(st.sampled_from([32, 256, 1024] if on_gpu else [32, 64, 96]), label="threads")
+    # A GPU's thread keeps the states of its units in registers: more than a few of them would spill.
+    fewest_blocks = -(-max(sizes.values()) * 2 * batch // (4 * threads)) if on_gpu else 1
     schedule = {
         "exchange": draw(st.sampled_from(["lamport", "barrier"]), label="exchange"),
-        "blocks": draw(st.integers(1, target.sms), label="blocks"),
-        "threads": draw(st.sampled_from([32, 256, 1024] if on_gpu else [32, 64, 96]), label="threads"),
+        "blocks": draw(st.integers(min(fewest_blocks, target.sms), target.sms), label="blocks"),
+        "threads": threads,
         "polls_in_flight": draw(st.integers(1, 3), label="polls"),
         "register_slots": draw(st.sampled_from([-1, 0, 1, 3]), label="register slots"),
         "shared_slots": draw(st.sampled_from([-1, 0, 2]), label="shared slots"),

@@ -87,6 +87,15 @@ def read_file(path: Path) -> bytes:
         ) from error
 
 
+def check_writable(path: Path) -> None:
+    """Raises SprnnError E605 where ``write_file`` would, so that long work is not done in vain."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Writes ``data`` to ``path`` whole or not at all. Raises SprnnError E605 where it cannot."""
     try:
@@ -101,9 +110,11 @@ def write_file(path: Path, data: bytes) -> None:
                 Path(file.name).unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise SprnnError(
-            "E605", f"cannot write {path}: {error}", "nothing was written; choose another folder"
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> SprnnError:
+    return SprnnError("E605", f"cannot write {path}: {error}", "nothing was written; choose another folder")
 
 
 def array_bytes(array: NDArray[Any]) -> bytes:

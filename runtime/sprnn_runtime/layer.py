@@ -62,6 +62,7 @@ class Layer:
         self._lock = threading.Lock()
         self._memory: dict[str, Memory] = {}
         self._capacity: dict[str, int] = {}
+        self._closed = False
         for buffer in self.manifest.buffers:
             if buffer.role is Role.CONSTANT:
                 self._reserve(buffer.name, buffer.bytes(0))
@@ -78,8 +79,11 @@ class Layer:
         self.close()
 
     def close(self) -> None:
-        """Frees the device's memory; the Layer cannot be called afterwards."""
+        """Frees the device's memory; the Layer cannot be called afterwards. Closing twice does nothing."""
         with self._lock:
+            if self._closed:
+                return
+            self._closed = True
             self._memory.clear()
             self._device.close()
 
@@ -92,9 +96,10 @@ class Layer:
         given is changed. On device ``cuda`` an ``x`` that lies on the GPU (DLPack, float32,
         C-contiguous) is read in place, and y and states come back as GPU arrays with DLPack.
         ``budget_ns``: wall time that one wait inside the kernel may take.
-        Raises InputError for wrong shapes or types, WaitTimeout when a budget is spent.
+        Raises InputError for wrong shapes or types and after close(), WaitTimeout when a budget is spent.
         """
         with self._lock:
+            self._check_open()
             if self._device.accepts(x):
                 return self._run_in_place(x, state or {}, budget_ns)
             return self._run_numpy(self._check_input(x), state or {}, budget_ns)
@@ -151,6 +156,7 @@ class Layer:
         ``x`` NumPy [T, B, I]; the states go on from call to call. Raises Unavailable on device ``sim``.
         """
         with self._lock:
+            self._check_open()
             self._run_numpy(self._check_input(x), {}, None)
             steps, longest = len(x), self.manifest.steps_per_launch
 
@@ -205,9 +211,13 @@ class Layer:
                 "E621", f"the kernel reported status {code} in block {block}, step {first + step}"
             )
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError("E610", "this layer is closed", "load the artifact again")
+
     def _check_input(self, x: Any) -> Array:
         """``x`` as C-contiguous float32 [T, B, I]; raises InputError E604 with expected against got."""
-        array = np.asarray(x)
+        array = _as_array(x, "input")
         expected = f"[T, {self.manifest.batch}, {self.manifest.input_size}]"
         if array.dtype.kind != "f":
             raise InputError("E604", f"input has type {array.dtype}, expected float32")
@@ -224,7 +234,7 @@ class Layer:
             raise InputError("E604", f"unknown states {unknown}; the cell has {sorted(known)}")
         if buffer.state not in state:
             return np.zeros(buffer.dims(0), np.float32)
-        array = np.asarray(state[buffer.state])
+        array = _as_array(state[buffer.state], f"state '{buffer.state}'")
         if array.dtype.kind != "f":
             raise InputError("E604", f"state '{buffer.state}' has type {array.dtype}, expected float32")
         if array.shape != buffer.dims(0):
@@ -245,6 +255,14 @@ class Layer:
         if self._capacity.get(name, 0) < size_bytes:
             self._memory[name] = self._device.allocate(size_bytes)
             self._capacity[name] = size_bytes
+
+
+def _as_array(given: Any, what: str) -> Array:
+    """Raises InputError E604 for what is no array: a ragged list, an object."""
+    try:
+        return np.asarray(given)
+    except (ValueError, TypeError) as error:
+        raise InputError("E604", f"{what} is not a rectangular array: {error}") from error
 
 
 def load(path: str | Path, device: str = "auto", *, device_id: int = 0, seed: int = 0) -> Layer:

@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> Exit:
         x = read_array(Path(args.input))
     else:
         x = _random_input(artifact, DEFAULT_STEPS if args.steps is None else args.steps, args.seed)
+    if args.output is not None:
+        container.check_writable(Path(args.output))  # before the work, not after it
     with progress(f"running {args.artifact} on {args.device}"):
         result = execute(artifact, x, device=args.device, check=args.check, seed=args.seed)
     if args.output is not None:

@@ -166,3 +166,12 @@ def test_a_missing_artifact_is_refused(sprnnc, command):
 
 def test_default_steps_are_what_help_says(sprnnc):
     assert f"(default: {run.DEFAULT_STEPS})" in sprnnc("run", "--help").out
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_run(sprnnc, artifact, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("it ran first")
+
+    monkeypatch.setattr("sprnnc.cli.run.execute", never)
+    result = sprnnc("run", artifact, "--device", "plan", "--output", "no/such/y.npy")
+    assert result.code == 1 and "E605" in result.err

@@ -216,3 +216,19 @@ def test_a_kernel_that_does_not_compile_shows_the_compilers_words(without_sim_co
     with pytest.raises(SprnnError, match="built although it must not be") as error:
         open_layer(without_sim_code.loaded(), "sim")
     assert error.value.code == "E504"
+
+
+def test_a_closed_layer_says_so(path: Path, x: np.ndarray) -> None:
+    layer = sprnn_runtime.load(path, "sim")
+    layer.close()
+    layer.close()
+    with pytest.raises(InputError, match="this layer is closed") as error:
+        layer(x)
+    assert error.value.code == "E610"
+
+
+def test_a_ragged_list_is_not_an_array(layer: Layer, x: np.ndarray) -> None:
+    with pytest.raises(InputError, match="input is not a rectangular array"):
+        layer([[[1.0]], [[1.0, 2.0]]])
+    with pytest.raises(InputError, match="state 'h' is not a rectangular array"):
+        layer(x, {"h": [[1.0], [1.0, 2.0]]})
