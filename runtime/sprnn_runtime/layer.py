@@ -213,7 +213,7 @@ class Layer:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise InputError("E610", "this layer is closed", "load the artifact again")
+            raise InputError("E617", "this layer is closed", "load the artifact again")
 
     def _check_input(self, x: Any) -> Array:
         """``x`` as C-contiguous float32 [T, B, I]; raises InputError E604 with expected against got."""

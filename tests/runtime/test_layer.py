@@ -224,7 +224,7 @@ def test_a_closed_layer_says_so(path: Path, x: np.ndarray) -> None:
     layer.close()
     with pytest.raises(InputError, match="this layer is closed") as error:
         layer(x)
-    assert error.value.code == "E610"
+    assert error.value.code == "E617"
 
 
 def test_a_ragged_list_is_not_an_array(layer: Layer, x: np.ndarray) -> None:
