@@ -35,6 +35,7 @@ from sprnnc.schedule.choices import Choices, print_choices
 from sprnnc.schedule.choose import MAX_BATCH, choose
 from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
+from sprnnc.schedule.registers import layout_options
 from sprnnc.sparsity.weight_files import check_tensors, load_tensors
 from sprnnc.target import Target, find_target
 from sprnnc.trace import Trace
@@ -114,7 +115,8 @@ def _lower(
         partition_stage.verify(partition)
         dump(partition_stage.print_partition(partition))
     with trace.stage("layout") as dump:
-        layout = layout_stage.lay_out(recurrence, tensors, partition, choices.warps)
+        options = layout_options(model, recurrence, choices, batch, target)
+        layout = layout_stage.lay_out(recurrence, tensors, partition, options)
         layout_stage.verify(layout)
         dump(layout_stage.print_layout(layout))
     plan, kernel, source, cubin = _schedule_and_build(

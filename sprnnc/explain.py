@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from sprnnc.artifact import Artifact
-from sprnnc.layout.packing import unpack_slots
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.banks import gather_cost
-from sprnnc.schedule.choices import Encoding, print_choices
+from sprnnc.schedule.choices import print_choices
 from sprnnc.schedule.plan import PhasePlan, Plan
+from sprnnc.schedule.slot_words import unpack_slots
 from sprnnc.target import find_target
 
 
@@ -76,13 +76,18 @@ def _phase(artifact: Artifact, recurrence: Recurrence, phase: PhasePlan) -> list
     model = recurrence.phases[phase.index - 1]
     products = ", ".join(f"{p.weight} @ {p.operand}" for p in model.products)
     lines = [f"phase {phase.index}: {products}"]
+    lanes = dict.fromkeys(plan.space(p.rows.name).lanes_per_row for p in model.products)
     lines.append(
-        f"  slots a warp      {phase.slots}: {phase.register_slots} in registers, "
+        f"  rows              {' or '.join(map(str, lanes))} lanes each, {phase.gather_warps} gathering warps, "
+        f"{phase.ranks} bundles a warp"
+    )
+    lines.append(
+        f"  slots a lane      {phase.slots}: {phase.register_slots} in registers, "
         f"{phase.shared_slots} in shared memory, {phase.streamed_slots} streamed"
     )
     if phase.slots:
         words = artifact.packed[f"slots_{phase.index}"]
-        _, position = unpack_slots(words, plan.dtype, plan.encoding is Encoding.NARROW)
+        _, position = unpack_slots(words, phase, plan.dtype, plan.encoding)
         cost = gather_cost(plan, position, phase.columns)
         lines += [
             f"  padding           {cost.padding:.1%} of the slots hold no non-zero",
@@ -95,7 +100,7 @@ def _phase(artifact: Artifact, recurrence: Recurrence, phase: PhasePlan) -> list
 def _bytes(plan: Plan, recurrence: Recurrence) -> list[str]:
     exchanged = sum(plan.exchange_bytes(p) for p in plan.phases)
     slot_bytes = 32 * plan.encoding.value * 4
-    streamed = sum(p.streamed_slots for p in plan.phases) * slot_bytes * plan.choices.warps
+    streamed = sum(p.streamed_slots * p.gather_warps for p in plan.phases) * slot_bytes
     rows = sum(p.row_count for p in recurrence.input_products)
     return [
         f"  exchanged         {exchanged} (written once, read by each of {plan.choices.blocks.value} blocks)",

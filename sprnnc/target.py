@@ -10,7 +10,11 @@ from sprnnc.diagnostics import CompileError, fail
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A device as the passes see it. ``arch`` is NVRTC's name; None where nothing is built for a GPU."""
+    """A device as the passes see it. ``arch`` is NVRTC's name; None where nothing is built for a GPU.
+
+    ``bulk_copy``: whether it has a copy engine into shared memory (sm_90 on). ``first_poll_cycles``:
+    cycles from a store until another SM can see it, less a load's way there.
+    """
 
     name: str
     arch: str | None
@@ -19,6 +23,8 @@ class Target:
     shared_bytes_per_block: int
     default_threads: int
     description: str
+    bulk_copy: bool = False
+    first_poll_cycles: int = 0
     max_registers_per_thread: int = 255
     max_threads_per_block: int = 1024
     warp_lanes: int = 32
@@ -34,10 +40,10 @@ TARGETS = {
         Target("sm_80", "sm_80", 108, 65536, 163 * 1024, 512, "A100"),
         Target("sm_86", "sm_86", 84, 65536, 99 * 1024, 512, "RTX A6000, RTX 3090 class"),
         Target("sm_89", "sm_89", 128, 65536, 99 * 1024, 512, "RTX 4090, L40 class"),
-        Target("sm_90", "sm_90", 132, 65536, 227 * 1024, 512, "H100 SXM, H200"),
-        Target("sm_100", "sm_100", 148, 65536, 227 * 1024, 512, "B200"),
-        Target("sm_120", "sm_120", 170, 65536, 99 * 1024, 512, "RTX 5090 class"),
-        Target("sim", None, 4, 16384, 48 * 1024, 64, "a small device that exists on the CPU only"),
+        Target("sm_90", "sm_90", 132, 65536, 227 * 1024, 512, "H100 SXM, H200", True, 200),
+        Target("sm_100", "sm_100", 148, 65536, 227 * 1024, 512, "B200", True, 200),
+        Target("sm_120", "sm_120", 170, 65536, 99 * 1024, 512, "RTX 5090 class", True, 200),
+        Target("sim", None, 4, 16384, 48 * 1024, 64, "a small device that exists on the CPU only", True),
     )
 }
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from sprnnc.codegen.model import Argument, KernelModel
 from sprnnc.layout.layout import Layout
-from sprnnc.layout.packing import pack_dense, pack_slots
+from sprnnc.layout.packing import pack_dense
 from sprnnc.passes.recurrence import Recurrence
-from sprnnc.schedule.choices import Encoding, Exchange
+from sprnnc.schedule.choices import Exchange
 from sprnnc.schedule.plan import Plan
+from sprnnc.schedule.slot_words import pack_slots
 from sprnnc.target import Target
 
 Array = NDArray[Any]
@@ -117,17 +118,15 @@ def _buffers(recurrence: Recurrence, plan: Plan) -> list[dict[str, Any]]:
 def _constants(
     recurrence: Recurrence, plan: Plan, layout: Layout, weights: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, Array]:
-    narrow = plan.encoding is Encoding.NARROW
     packed: dict[str, Array] = {}
-    for phase in layout.phases:
+    for phase, planned in zip(layout.phases, plan.phases, strict=True):
         if phase.slots:
-            packed[f"slots_{phase.index}"] = pack_slots(phase, plan.dtype, narrow)
-    totals = {name: table for phase in layout.phases for name, table in phase.total_index.items()}
+            packed[f"slots_{phase.index}"] = pack_slots(phase, planned, plan.dtype, plan.encoding)
+            packed[f"used_{phase.index}"] = phase.used.astype(np.int32)
     for space in recurrence.spaces:
-        owned = layout.partition.spaces[space.name]
-        position = np.where(owned.unit >= 0, owned.position[owned.unit], 0)
-        rows = [owned.unit, position, *(totals[p.name] for p in recurrence.products_of(space.name))]
-        packed[f"units_{space.name}"] = np.stack(rows, axis=1).astype(np.int32)
+        unit = layout.placements[space.name].unit
+        position = np.where(unit >= 0, layout.partition.spaces[space.name].position[unit], 0)
+        packed[f"units_{space.name}"] = np.stack([unit, position], axis=1).astype(np.int32)
     for product in recurrence.input_products:
         stacked = np.concatenate([weights[part.weight] for part in product.parts])
         packed[f"dense_{product.name}"] = pack_dense(stacked, plan.dtype)

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 from sprnn_runtime import SprnnError
 
-from sprnnc.cli import check, compile, explain, run
+from sprnnc.cli import bench, check, compile, explain, run
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.options import HelpFormatter
 from sprnnc.diagnostics import CompileError
 from sprnnc.version import VERSION
 
-COMMANDS = {"check": check, "compile": compile, "run": run, "explain": explain}
+COMMANDS = {"check": check, "compile": compile, "run": run, "explain": explain, "bench": bench}
 _DESCRIPTION = "Compiles recurrent cells with sparse weights to persistent GPU kernels."
 _EXAMPLES = """\
 examples:

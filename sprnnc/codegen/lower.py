@@ -11,21 +11,24 @@ from sprnnc.codegen.inputs import input_product_model
 from sprnnc.codegen.model import (
     Argument,
     Constant,
+    GatherCall,
     KernelModel,
     LevelModel,
     PhaseModel,
     Publication,
     RowGroupModel,
-    SegmentModel,
     SpaceLoop,
     SpaceModel,
+    Total,
 )
 from sprnnc.codegen.names import Names
 from sprnnc.codegen.units import UnitFields
 from sprnnc.passes.recurrence import Phase, Recurrence
-from sprnnc.schedule.choices import Activations, Encoding, Exchange
+from sprnnc.schedule.choices import Activations, Encoding, Exchange, Tier, Unpack
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup
+from sprnnc.schedule.slot_words import lane_words
 
+_INPUTS_AHEAD = 4
 _STORAGE = {DType.FP32: "Float32", DType.FP16: "Float16", DType.BF16: "BFloat16"}
 
 
@@ -51,8 +54,12 @@ def lower_to_kernel(
         helpers=tuple((name, helper_text(name)) for name in helper_files(recurrence, plan)),
         storage=width[0],
         slot="NarrowSlot" if plan.encoding is Encoding.NARROW else "WideSlot",
+        flag_at=plan.flag_at_bytes,
+        late_io=bool(recurrence.phases) and not levels[0].loops,
         sums=sums,
         lamport=plan.choices.exchange.value is Exchange.LAMPORT,
+        pauses=_pauses(plan),
+        keeps_packed=plan.choices.unpack.value is Unpack.EACH_STEP,
         constants=_constants(recurrence, plan),
         input_products=tuple(
             input_product_model(recurrence, product, names) for product in recurrence.input_products
@@ -61,6 +68,7 @@ def lower_to_kernel(
         phases=phases,
         levels=levels,
         final_loops=_final_loops(recurrence, spaces, fields),
+        output_space=spaces[recurrence.output_space.name],
         arguments=_arguments(recurrence, plan, names),
         final_states=_state_stores(recurrence, spaces, fields),
     )
@@ -73,7 +81,10 @@ def helper_files(recurrence: Recurrence, plan: Plan) -> tuple[str, ...]:
     files += ["activations_fast.cuh" if fast else "activations.cuh", "elementwise.cuh"]
     if recurrence.phases:
         lamport = plan.choices.exchange.value is Exchange.LAMPORT
-        files += ["gather.cuh", "exchange.cuh", "lamport.cuh" if lamport else "barrier.cuh"]
+        files += ["gather.cuh", "exchange.cuh"]
+        files += ["bulk.cuh"] if any(p.couriers for p in plan.phases) else []
+        by_threads = any(not p.couriers for p in plan.phases)
+        files += ["lamport.cuh" if lamport else "barrier.cuh"] if by_threads else []
     if recurrence.input_products:
         files.append("input_product.cuh")
     return tuple(files)
@@ -92,25 +103,48 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
         c("kInput", sum(v.space.size for v in recurrence.cell.inputs), "values of one input column"),
         c("kOutput", recurrence.output_space.size, "values of one output column"),
     ]
+    if reads_inputs(recurrence) or recurrence.input_products:
+        constants.append(c("kInputsAhead", _INPUTS_AHEAD, "steps before its use that an input is brought into L2"))
+    constants += [
+        c(f"kLanes{s.name}", s.lanes_per_row, f"lanes that share a row of {s.name}") for s in plan.spaces
+    ]
     if recurrence.phases:
-        constants += [
-            c("kPhases", len(recurrence.phases), "exchanges a step"),
-            c("kPolls", choices.polls_in_flight.value, "polls of a thread in flight"),
-            c("kUnroll", choices.unroll.value, "slots in flight where they come from memory"),
-            c("kChain", choices.chain.value, "fp16 additions before a sum is joined to fp32"),
-        ]
+        constants.append(c("kChain", choices.chain.value, "fp16 additions before a sum is joined to fp32"))
+    if choices.exchange.value is Exchange.BARRIER and recurrence.phases:
+        constants.append(c("kPhases", len(recurrence.phases), "exchanges a step"))
+    elif any(not p.couriers for p in plan.phases):
+        constants.append(c("kPolls", choices.polls_in_flight.value, "polls of a thread in flight"))
+    if _pauses(plan):
+        constants.append(
+            c("kFirstPoll", choices.first_poll_cycles.value, "cycles before what others publish can be there")
+        )
+    if any(p.shared_slots or p.streamed_slots for p in plan.phases):
+        constants.append(c("kUnroll", choices.unroll.value, "loads of slots in flight, 16 bytes each"))
     for p in plan.phases:
-        chunks = p.columns * plan.row_bytes // p.chunk_bytes
-        pad = (p.positions - p.columns) * plan.row_bytes // p.chunk_bytes
-        constants += [
-            c(f"kLength{p.index}", p.columns, f"values that phase {p.index} exchanges, of one column"),
-            c(f"kPositions{p.index}", p.positions, "the same, then the null position and alignment"),
-            c(f"kChunks{p.index}", chunks, f"{p.chunk_bytes}-byte chunks of one column group of a slot"),
-            c(f"kPadChunks{p.index}", pad, "chunks of zeros that follow a group in shared memory"),
-            c(f"kSlots{p.index}", p.slots, "slots of one warp, all tiers together"),
-        ]
-    drop = {"kPolls"} if choices.exchange.value is Exchange.BARRIER else {"kPhases"}
-    return tuple(k for k in constants if k.name not in drop)
+        constants += _phase_constants(p, plan)
+    return tuple(constants)
+
+
+def _pauses(plan: Plan) -> bool:
+    choices = plan.choices
+    return choices.exchange.value is Exchange.LAMPORT and choices.first_poll_cycles.value > 0 and bool(plan.phases)
+
+
+def _phase_constants(p: PhasePlan, plan: Plan) -> list[Constant]:
+    c, i = Constant, p.index
+    chunks = p.columns * plan.row_bytes // p.chunk_bytes
+    pad = (p.positions - p.columns) * plan.row_bytes // p.chunk_bytes
+    constants = [
+        c(f"kLength{i}", p.columns, f"values that phase {i} exchanges, of one column"),
+        c(f"kPositions{i}", p.positions, "the same, then the null positions and alignment"),
+        c(f"kChunks{i}", chunks, f"{p.chunk_bytes}-byte chunks of one column group of a slot"),
+        c(f"kPadChunks{i}", pad, "chunks of zeros that follow a group in shared memory"),
+        c(f"kGatherWarps{i}", p.gather_warps, "warps that gather, the first ones"),
+        c(f"kLaneWords{i}", lane_words(p, plan.encoding), "words of one lane's slots, all tiers together"),
+    ]
+    if p.couriers:
+        constants.append(c(f"kCouriers{i}", p.couriers, "warps that look after a bulk copy each"))
+    return constants if p.slots else [k for k in constants if not k.name.startswith("kLaneWords")]
 
 
 def _phase_model(
@@ -125,34 +159,95 @@ def _phase_model(
         )
         for v in phase.published
     )
-    products = "; ".join(f"{q.weight} @ {q.operand}" for q in phase.products)
+    words = plan.encoding.value
     return PhaseModel(
         index=p.index,
-        title=products,
+        title="; ".join(f"{q.weight} @ {q.operand}" for q in phase.products),
         chunk_words=p.chunk_bytes // 4,
-        slots=p.slots,
-        register_slots=p.register_slots,
-        shared_slots=p.shared_slots,
-        streamed_slots=p.streamed_slots,
+        couriers=p.couriers,
+        gather_warps=f"kGatherWarps{p.index}",
+        guard=_guard(p.gather_warps, plan),
+        ranks=p.ranks,
+        register_words=_whole_loads(p.register_slots * words),
+        shared_words=_whole_loads(p.shared_slots * words),
+        streamed_words=_whole_loads(p.streamed_slots * words),
+        ahead=min(plan.choices.prefetch.value, _whole_loads(p.streamed_slots * words) // 4),
         operand_at=p.operand_at_bytes,
-        totals_at=p.totals_at_bytes,
+        arrivals_at=p.arrivals_at_bytes,
         slots_at=p.slots_at_bytes,
-        row_groups=tuple(_row_group_model(g) for g in p.row_groups),
+        slots=p.slots,
+        totals=tuple(
+            Total(f"totals_{fields.names(q.name)}", plan.space(q.rows.name).items) for q in phase.products
+        ),
+        position_unit=plan.row_bytes // p.position_step,
+        row_groups=_row_group_models(phase, p, plan, fields),
         publications=publications,
     )
 
 
-def _row_group_model(group: RowGroup) -> RowGroupModel:
-    segments = tuple(SegmentModel(s.tier.value, s.first, s.slots) for s in group.segments)
-    where = " and ".join(f"{s.slots} in {_PLACE[s.tier]}" for s in segments) or "none"
-    last = group.first_rank + group.rows - 1
-    rows = (
-        f"row {last} of each warp" if group.rows == 1 else f"rows {group.first_rank} to {last} of each warp"
-    )
-    return RowGroupModel(group.first_rank, group.rows, segments, f"{rows}: {where}")
+def _guard(warps: int, plan: Plan) -> str:
+    return "" if warps == plan.choices.warps else f"warp < {warps}"
 
 
-_PLACE = {"register": "registers", "shared": "shared memory", "streamed": "global memory"}
+def _whole_loads(words: int) -> int:
+    """``words`` rounded up to whole loads of 16 bytes."""
+    return -(-words // 4) * 4
+
+
+def _row_group_models(
+    phase: Phase, p: PhasePlan, plan: Plan, fields: UnitFields
+) -> tuple[RowGroupModel, ...]:
+    models, rank = [], 0
+    for group in p.row_groups:
+        product = phase.products[group.product]
+        used = f"used_{p.index}[{offset(rank)}i]" if group.sure < group.slots else str(group.slots)
+        total = f"totals_{fields.names(product.name)} + ({offset(group.first_item)}i) * kGroups"
+        models.append(
+            RowGroupModel(
+                items=group.items,
+                guard=_guard(group.warps, plan) if group.warps < p.gather_warps else "",
+                calls=_gather_calls(group, p, plan, used),
+                lanes_constant=f"kLanes{product.rows.name}",
+                total=total,
+                comment=f"{product.weight} @ {product.operand}{_items(group)}: {_places(group)}",
+            )
+        )
+        rank += group.items
+    return tuple(models)
+
+
+def _gather_calls(group: RowGroup, p: PhasePlan, plan: Plan, used: str) -> tuple[GatherCall, ...]:
+    """One call a segment; ``used`` counts from the first slot of the bundle."""
+    calls, before, per_quad, slot = [], 0, plan.slots_per_quad, f"Slot{p.index}"
+    for s in group.segments:
+        rest = used if not before else f"{used} - {before}"
+        quad = s.first // per_quad
+        step = -(-s.slots // per_quad)
+        if s.tier is Tier.REGISTER:
+            sure = max(0, min(group.sure - before, s.slots))
+            function = f"gather_registers<{slot}, {s.first}, {s.slots}, {sure}, kChain>"
+            arguments = f"register_words_{p.index}, i, {rest}"
+        elif s.tier is Tier.SHARED:
+            function = f"gather_shared<{slot}, {s.slots}, kChain, kUnroll>"
+            arguments = f"shared_quads_{p.index} + ({offset(quad)}i * {step}) * 32, {rest}"
+        else:
+            function = f"gather_streamed<{slot}, {quad}, {s.slots}, kChain, kUnroll>"
+            arguments = f"streamed_quads_{p.index}, ahead_{p.index}, {rest}"
+        calls.append(GatherCall(function, arguments, "addressed" if s.tier is Tier.REGISTER else "operand"))
+        before += s.slots
+    return tuple(calls)
+
+
+def _items(group: RowGroup) -> str:
+    last = group.first_item + group.items - 1
+    return f", items {group.first_item} to {last}" if group.items > 1 else f", item {last}" if last else ""
+
+
+def _places(group: RowGroup) -> str:
+    return " and ".join(f"{s.slots} slots in {_PLACE[s.tier]}" for s in group.segments) or "no slots"
+
+
+_PLACE = {Tier.REGISTER: "registers", Tier.SHARED: "shared memory", Tier.STREAMED: "global memory"}
 
 
 def _loops(
@@ -177,16 +272,14 @@ def _loops(
 def _final_loops(
     recurrence: Recurrence, spaces: dict[str, SpaceModel], fields: UnitFields
 ) -> tuple[SpaceLoop, ...]:
-    """What ends a step: the output is stored, then the states advance."""
+    """What ends a step: the output is known, then the states advance."""
     loops = []
     for space in recurrence.spaces:
         statements = []
         read = fields.reader(space.name)
         if space == recurrence.output_space:
             value = c_expression(recurrence.output, read)
-            statements.append(
-                f"if (u.owned) output[((size_t)t * kBatch + u.batch_column) * kOutput + u.unit] = {value};"
-            )
+            statements.append(f"u.result = {value};")
         for state in recurrence.cell.states:
             if state.space == space:
                 statements.append(f"{read(state.name)} = {read(state.name + chr(39))};")
@@ -224,9 +317,10 @@ def _arguments(recurrence: Recurrence, plan: Plan, names: Names) -> tuple[Argume
         if _is_read(recurrence, v.name)
     ]
     arguments += [a("const int*", f"units_{s.name}", f"units_{s.name}") for s in recurrence.spaces]
-    arguments += [
-        a("const unsigned*", f"slots_{p.index}", f"slots_{p.index}") for p in plan.phases if p.slots
-    ]
+    for p in plan.phases:
+        if p.slots:
+            arguments.append(a("const unsigned*", f"slots_{p.index}", f"slots_{p.index}"))
+            arguments.append(a("const int*", f"slots_used_{p.index}", f"used_{p.index}"))
     arguments += [a("float*", f"state_{names(s.name)}", f"state_{s.name}") for s in cell.states]
     arguments.append(a("float*", "output", "y"))
     arguments += [a("unsigned*", f"exchange_{p.index}", f"exchange_{p.index}") for p in plan.phases]

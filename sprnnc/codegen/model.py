@@ -39,10 +39,11 @@ class InputProductModel:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """``u.FIELD = SOURCE;``"""
+    """``u.FIELD = SOURCE;``; an input's source some steps on is ``later``."""
 
     field: str
     source: str
+    later: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +57,19 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class SpaceModel:
-    """What a thread keeps for each of its (unit, column) pairs of one space."""
+    """What a lane keeps for each of its (unit, column) pairs of one space; ``guard`` limits its warps."""
 
     name: str
     size: int
-    units_per_block: int
     items: int
+    guard: str
     table: str
+    table_size: int
+    places: int
+    lanes_constant: str
     struct: str
     array: str
     fields: tuple[Field, ...]
-    table_columns: int
-    totals: tuple[Load, ...]
     parameters: tuple[Load, ...]
     states: tuple[Load, ...]
     inputs: tuple[Load, ...]
@@ -92,38 +94,55 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentModel:
-    """One call that gathers a run of slots."""
+class GatherCall:
+    """One call that gathers a run of slots: ``FUNCTION(sums, ARGUMENTS, OPERAND)``."""
 
-    tier: str
-    first: int
-    slots: int
+    function: str
+    arguments: str
+    operand: str
 
 
 @dataclass(frozen=True, slots=True)
 class RowGroupModel:
-    """A loop over rows of equal shape."""
+    """A loop over bundles of equal shape; ``i`` counts them. ``guard`` limits its warps."""
 
-    first_rank: int
-    rows: int
-    segments: tuple[SegmentModel, ...]
+    items: int
+    guard: str
+    calls: tuple[GatherCall, ...]
+    lanes_constant: str
+    total: str
     comment: str
 
 
 @dataclass(frozen=True, slots=True)
+class Total:
+    """Row totals of one product: ``float NAME[ITEMS]``."""
+
+    name: str
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseModel:
-    """One exchange and its products."""
+    """One exchange and its products. ``arrived`` is the call that says whether the operand came."""
 
     index: int
     title: str
     chunk_words: int
-    slots: int
-    register_slots: int
-    shared_slots: int
-    streamed_slots: int
+    couriers: int
+    gather_warps: str
+    guard: str
+    ranks: int
+    register_words: int
+    shared_words: int
+    streamed_words: int
+    ahead: int
     operand_at: int
-    totals_at: int
+    arrivals_at: int
     slots_at: int
+    slots: int
+    position_unit: int
+    totals: tuple[Total, ...]
     row_groups: tuple[RowGroupModel, ...]
     publications: tuple[Publication, ...]
 
@@ -145,12 +164,17 @@ class KernelModel:
     storage: str
     slot: str
     sums: str
+    flag_at: int
+    late_io: bool
     lamport: bool
+    pauses: bool
+    keeps_packed: bool
     constants: tuple[Constant, ...]
     input_products: tuple[InputProductModel, ...]
     spaces: tuple[SpaceModel, ...]
     phases: tuple[PhaseModel, ...]
     levels: tuple[LevelModel, ...]
     final_loops: tuple[SpaceLoop, ...]
+    output_space: SpaceModel
     arguments: tuple[Argument, ...]
     final_states: tuple[SpaceLoop, ...]

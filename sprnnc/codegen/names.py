@@ -11,7 +11,8 @@ _RESERVED = frozenset(
     signed sizeof static struct switch template this throw true try typedef typename union unsigned
     using virtual void volatile while xor size_t
     sigmoid hyperbolic_tangent exponential relu softplus minimum maximum logf fabsf expf tanhf log1pf
-    publish pending column gather_registers gather_memory store_row sprnn min max
+    publish pending column gather_registers gather_shared gather_streamed gather_quad add_lanes load_words
+    keep_packed opaque pause_cycles collect_bulk collect_lamport collect_complete high_half_twice prefetch_l2 result gave_up sprnn min max
     recurrence steps budget_ns status arrivals shared lane warp item index row t u sums slot arrived
     unit position batch_column owned output Slot Sums Storage
     threadIdx blockIdx blockDim gridDim warpSize main
@@ -28,6 +29,13 @@ _GENERATED = (
     "shared_",
     "state_",
     "at_",
+    "used_",
+    "address_",
+    "stop_",
+    "ahead_",
+    "arrivals_",
+    "parity_",
+    "streamed_",
 )
 
 

@@ -1,4 +1,4 @@
-"""What a thread keeps of each unit, and how equations read it: a struct of registers ``u``."""
+"""What a lane keeps of each unit, and how equations read it: a struct of registers ``u``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from sprnnc.cell.ir import Expr, Ref, walk
 from sprnnc.codegen.expressions import offset
 from sprnnc.codegen.model import Field, Load, SpaceModel
 from sprnnc.codegen.names import Names
-from sprnnc.passes.recurrence import Product, Recurrence
+from sprnnc.passes.recurrence import InputProduct, InputRows, Recurrence
 from sprnnc.schedule.plan import Plan
-
-_TABLE_FIXED = 2  # unit, position
 
 
 class UnitFields:
@@ -21,7 +19,7 @@ class UnitFields:
         self.recurrence = recurrence
         self.plan = plan
         self.names = names
-        self._products = {p.name: (phase.index, p) for phase in recurrence.phases for p in phase.products}
+        self._products = {p.name for phase in recurrence.phases for p in phase.products}
         self._kept = self._kept_equations()
         self._members = self._kept | {q.name for p in recurrence.input_products for q in p.parts}
         cell = recurrence.cell
@@ -59,9 +57,8 @@ class UnitFields:
         lines = []
         for name in read:
             if name in self._products:
-                phase, _ = self._products[name]
                 c = self.names(name)
-                lines.append(f"const float {c} = totals_{phase}[u.at_{c}];")
+                lines.append(f"const float {c} = totals_{c}[item];")
         return lines
 
     def space_model(self, space_name: str) -> SpaceModel:
@@ -69,7 +66,6 @@ class UnitFields:
         r, names = self.recurrence, self.names
         space = next(s for s in r.spaces if s.name == space_name)
         plan = self.plan.space(space_name)
-        products = r.products_of(space_name)
         params = [v for v in r.cell.params if v.space == space and self._is_read_in(v.name)]
         states = [v for v in r.cell.states if v.space == space]
         fetched = [
@@ -85,10 +81,9 @@ class UnitFields:
             Field(
                 "int",
                 ("unit", "batch_column", "position"),
-                "which unit and column, and its place in an exchange",
+                "which unit (-1: none) and column, and its place in an exchange",
             ),
             Field("bool", ("owned",), "false for padding: computed, never stored"),
-            Field("int", tuple(f"at_{names(p.name)}" for p in products), "where the totals of its rows are"),
             Field("float", tuple(names(v.name) for v in params), "parameters"),
             Field("float", tuple(names(v.name) for v in states), "states"),
             Field(
@@ -97,44 +92,43 @@ class UnitFields:
                 "inputs of this step",
             ),
             Field("float", tuple(names(n) for n in kept), "values that outlive the loop that computes them"),
+            Field("float", ("result",) if space == r.output_space else (), "the output of the last step"),
         ]
         return SpaceModel(
             name=space_name,
             size=space.size,
-            units_per_block=plan.units_per_block,
             items=plan.items,
+            guard="" if plan.warps == self.plan.choices.warps else f"warp < {plan.warps}",
             table=f"units_{space_name}",
+            table_size=plan.units_per_lane * self.plan.choices.warps * plan.places,
+            places=plan.places,
+            lanes_constant=f"kLanes{space_name}",
             struct=f"Unit{space_name}",
             array=f"units_of_{space_name}",
             fields=tuple(f for f in fields if f.names),
-            table_columns=_TABLE_FIXED + len(products),
-            totals=tuple(self._total_load(p, i) for i, p in enumerate(products)),
             parameters=tuple(Load(names(v.name), f"{names(v.name)}[u.unit]") for v in params),
             states=tuple(
                 Load(names(v.name), f"state_{names(v.name)}[u.batch_column * {space.size} + u.unit]")
                 for v in states
             ),
-            inputs=tuple(
-                Load(
-                    names(q.name),
-                    f"{p.name}[((size_t)t * {p.row_count} + {offset(q.first_row)}u.unit) * kBatch"
-                    " + u.batch_column]",
-                )
-                for p, q in fetched
-            )
-            + tuple(
-                Load(
-                    names(v.name),
-                    f"input[((size_t)t * kBatch + u.batch_column) * kInput"
-                    f" + {offset(self._offset(v.name))}u.unit]",
-                )
-                for v in inputs
-            ),
+            inputs=tuple(self._input_load(names(q.name), self._product_at(p, q)) for p, q in fetched)
+            + tuple(self._input_load(names(v.name), self._input_at(v.name)) for v in inputs),
         )
 
-    def _total_load(self, product: Product, index: int) -> Load:
-        name = self.names(product.name)
-        return Load(f"at_{name}", f"row[{_TABLE_FIXED + index} * kUnits] * kColumns + column")
+    def _input_load(self, field: str, at: str) -> Load:
+        return Load(field, at.format(t="t"), at.format(t="(t + kInputsAhead)"))
+
+    def _product_at(self, p: InputProduct, rows: InputRows) -> str:
+        """Where a unit's row of an input product lies, in step ``{t}``."""
+        return (
+            f"{p.name}[((size_t){{t}} * {p.row_count} + {offset(rows.first_row)}u.unit) * kBatch"
+            " + u.batch_column]"
+        )
+
+    def _input_at(self, name: str) -> str:
+        """Where a unit's value of an input lies, in step ``{t}``."""
+        start = offset(self._offset(name))
+        return f"input[((size_t){{t}} * kBatch + u.batch_column) * kInput + {start}u.unit]"
 
     def _offset(self, name: str) -> int:
         """Where an input starts in the concatenation of all inputs."""

@@ -1,197 +1,290 @@
 """Pass 5, Recurrence + matrices + partition -> Layout: warp, lane and slot of every non-zero.
 
-In this plain layout a row belongs to one warp, and its non-zeros fill slots in column order: the
-k-th goes to lane k % 32 of slot k // 32. A block's rows, longest first, are dealt to its warps, so
-that rows of one *rank* are of similar length in all warps; every rank has as many slots as its
-longest row needs anywhere, which makes the kernel's loops constant.
+Units get lanes (``placement.py``) and positions (``evening.py``), a row's non-zeros are dealt to its
+lanes (``lanes.py``), and every load group orders its loads into slots: free of bank conflicts by an
+exact edge colouring (``colouring.py``), or as they come. Bundles of one *rank* (an item of a product)
+have as many slots as the longest of them needs anywhere, which makes the kernel's loops constant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sprnnc.diagnostics import InternalError
+from sprnnc.layout.colouring import colour_edges
+from sprnnc.layout.evening import even_positions
+from sprnnc.layout.lanes import deal_lanes, place_in_lane
+from sprnnc.layout.options import LANES, BankOrder, LayoutOptions
 from sprnnc.layout.partition import IntArray, Partition
-from sprnnc.passes.recurrence import Phase, Product, Recurrence
+from sprnnc.layout.placement import SpacePlacement, place_units
+from sprnnc.layout.rows import FloatArray, Rows, stack_rows
+from sprnnc.passes.recurrence import Phase, Recurrence
 
-LANES = 32
-FloatArray = NDArray[np.float32]
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """The bundles of one product and item: ``slots`` of each of the first ``warps`` warps."""
+
+    product: int
+    item: int
+    warps: int
+    slots: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class PhaseLayout:
     """Where the non-zeros of one phase's stacked matrix live.
 
-    ``columns``: length of the concatenated operand; position ``columns`` is the null position,
-    which always holds zero: padding reads it.
-    ``slots_of_rank``: slots of each row rank, the same in every warp.
-    ``value`` float32, ``position`` int32 [blocks, warps, slots, 32]; padding is (0, columns).
-    ``total_index``: for each product, int32 [blocks, units_per_block]: where in the block's row
-    totals (rank * warps + warp) the sum of a unit's row ends up.
+    ``columns``: length of the concatenated operand. The positions from there on, one in each bank,
+    are null positions: they always hold zero, and padding reads the one in a bank of its own.
+    ``value`` float32, ``position`` int32 [blocks, gather_warps, slots, 32], ranks in order.
+    ``nonzeros``: how many there are; all other places are padding.
     """
 
     index: int
     columns: int
-    slots_of_rank: tuple[int, ...]
+    ranks: tuple[Rank, ...]
     value: FloatArray
     position: IntArray
-    total_index: Mapping[str, IntArray]
     nonzeros: int
 
     @property
     def slots(self) -> int:
-        return sum(self.slots_of_rank)
+        return sum(r.slots for r in self.ranks)
+
+    @property
+    def gather_warps(self) -> int:
+        return int(self.value.shape[1])
+
+    @cached_property
+    def used(self) -> NDArray[np.int64]:
+        """Slots of every rank up to the last that holds a non-zero: [blocks, gather_warps, ranks]."""
+        counts = np.zeros((*self.value.shape[:2], len(self.ranks)), np.int64)
+        full = (self.position < self.columns).any(axis=3)
+        first = 0
+        for i, rank in enumerate(self.ranks):
+            numbered = full[:, :, first : first + rank.slots] * np.arange(1, rank.slots + 1)
+            counts[:, :, i] = numbered.max(axis=2, initial=0)
+            first += rank.slots
+        return counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """The partition and one PhaseLayout a phase."""
+    """The partition with its final positions, lanes of units, and one PhaseLayout a phase."""
 
     partition: Partition
-    warps: int
+    placements: Mapping[str, SpacePlacement]
+    options: LayoutOptions
     phases: tuple[PhaseLayout, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """Rows of a phase's stacked matrix: product, unit, owner, and non-zeros in column order."""
-
-    product: IntArray
-    unit: IntArray
-    block: IntArray
-    local: IntArray
-    count: NDArray[np.int64]
-    first: NDArray[np.int64]  # into position and value
-    position: IntArray
-    value: FloatArray
-
-
 def lay_out(
-    recurrence: Recurrence, weights: Mapping[str, FloatArray], partition: Partition, warps: int
+    recurrence: Recurrence,
+    weights: Mapping[str, FloatArray],
+    partition: Partition,
+    options: LayoutOptions,
 ) -> Layout:
-    """The plain layout of every phase."""
-    phases = tuple(
-        _lay_out_phase(recurrence, phase, weights, partition, warps) for phase in recurrence.phases
-    )
-    return Layout(partition, warps, phases)
+    """The layout of every phase."""
+    nonzeros = {
+        p.weight: np.count_nonzero(weights[p.weight], axis=1)
+        for phase in recurrence.phases
+        for p in phase.products
+    }
+    placements = place_units(recurrence, nonzeros, partition, options)
+    stacked = [(p, stack_rows(p, weights, partition, placements)) for p in recurrence.phases]
+    if options.even_banks and options.bank_order is BankOrder.COLOURED:
+        partition = _moved(partition, even_positions(stacked, partition.spaces, options.together))
+    phases = tuple(_lay_out_phase(p, rows, partition, placements, options) for p, rows in stacked)
+    return Layout(partition, placements, options, phases)
+
+
+def _moved(partition: Partition, positions: Mapping[str, IntArray]) -> Partition:
+    spaces = {name: replace(s, position=positions[name]) for name, s in partition.spaces.items()}
+    return replace(partition, spaces=spaces)
 
 
 def _lay_out_phase(
-    recurrence: Recurrence,
     phase: Phase,
-    weights: Mapping[str, FloatArray],
+    rows: Rows,
     partition: Partition,
-    warps: int,
+    placements: Mapping[str, SpacePlacement],
+    options: LayoutOptions,
 ) -> PhaseLayout:
-    rows = _stack(phase, weights, partition)
-    rank, warp = _deal_rows(rows, partition.blocks, warps)
-    slots_needed = -(-rows.count // LANES)
-    ranks = int(rank.max()) + 1
-    slots_of_rank = np.zeros(ranks, np.int64)
-    np.maximum.at(slots_of_rank, rank, slots_needed)
-    first_slot = np.concatenate([[0], np.cumsum(slots_of_rank)[:-1]])
-
-    shape = (partition.blocks, warps, int(slots_of_rank.sum()), LANES)
-    value = np.zeros(shape, np.float32)
-    position = np.full(shape, phase.columns, np.int32)
-    row = np.repeat(np.arange(len(rows.count)), rows.count)
-    k = np.arange(len(row)) - rows.first[row]
-    at = (rows.block[row], warp[row], first_slot[rank[row]] + k // LANES, k % LANES)
-    value[at] = rows.value
-    position[at] = rows.position
-
-    total_index = {}
-    for i, product in enumerate(phase.products):
-        table = np.zeros_like(partition.spaces[product.rows.name].unit)
-        mine = rows.product == i
-        table[rows.block[mine], rows.local[mine]] = rank[mine] * warps + warp[mine]
-        total_index[product.name] = table
+    position = _positions(phase, rows, partition)
+    lane = deal_lanes(rows, position, options.together, options.bank_order)
+    warps = max(max(placements[p.rows.name].warps_of_item) for p in phase.products)
+    shape = (partition.blocks, warps, LANES)
+    node = np.ravel_multi_index((rows.block[rows.row], rows.warp[rows.row], lane), shape)
+    ranks, values, positions = [], [], []
+    for rank, mine in _members(phase, rows, placements):
+        slot, padding = _order_slots(node[mine], position[mine], phase.columns, shape, options)
+        value = np.zeros(padding.shape, np.float32)
+        value[slot, node[mine]] = rows.value[mine]
+        padding[slot, node[mine]] = position[mine]
+        ranks.append(replace(rank, slots=len(padding)))
+        values.append(value)
+        positions.append(padding)
     return PhaseLayout(
-        phase.index,
-        phase.columns,
-        tuple(int(s) for s in slots_of_rank),
-        value,
-        position,
-        total_index,
-        len(rows.value),
+        index=phase.index,
+        columns=phase.columns,
+        ranks=tuple(ranks),
+        value=_by_warp(np.concatenate(values), shape),
+        position=_by_warp(np.concatenate(positions), shape),
+        nonzeros=len(rows.value),
     )
 
 
-def _stack(phase: Phase, weights: Mapping[str, FloatArray], partition: Partition) -> _Rows:
-    """Stacks the phase's matrices; columns become positions of the concatenated operand."""
-    product, unit, block, local, count, position, value = ([] for _ in range(7))
+def _by_warp(array: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
+    """[slots, block * warp * lane] -> [block, warp, slot, lane]."""
+    return np.ascontiguousarray(array.reshape(-1, *shape).transpose(1, 2, 0, 3))
+
+
+def _positions(phase: Phase, rows: Rows, partition: Partition) -> IntArray:
+    """Place of every non-zero's column in the concatenated operand."""
+    spaces = [partition.spaces[v.space.name].position for v in phase.published]
+    first = np.cumsum([0, *(len(s) for s in spaces[:-1])])
+    position: IntArray = np.concatenate(
+        [s + f for s, f in zip(spaces, first, strict=True)]
+    ).astype(np.int32)[rows.column + first[rows.vector]]
+    return position
+
+
+def _members(
+    phase: Phase, rows: Rows, placements: Mapping[str, SpacePlacement]
+) -> Iterator[tuple[Rank, NDArray[np.int64]]]:
+    """Every rank, product by product, its slots still open, and its non-zeros."""
     for i, p in enumerate(phase.products):
-        matrix = weights[p.weight]
-        space = partition.spaces[p.rows.name]
-        r, c = np.nonzero(matrix)
-        column_position = _positions_of_columns(phase, p, partition)[c]
-        order = np.lexsort((column_position, r))
-        product.append(np.full(len(matrix), i, np.int32))
-        unit.append(np.arange(len(matrix), dtype=np.int32))
-        block.append(space.block)
-        local.append(space.local)
-        count.append(np.bincount(r, minlength=len(matrix)))
-        position.append(column_position[order])
-        value.append(matrix[r, c][order])
-    counts = np.concatenate(count).astype(np.int64)
-    first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return _Rows(
-        np.concatenate(product),
-        np.concatenate(unit),
-        np.concatenate(block),
-        np.concatenate(local),
-        counts,
-        first,
-        np.concatenate(position).astype(np.int32),
-        np.concatenate(value).astype(np.float32),
-    )
+        warps_of_item = placements[p.rows.name].warps_of_item
+        of_product = np.flatnonzero(rows.product[rows.row] == i)
+        item = rows.item[rows.row[of_product]]
+        for k, warps in enumerate(warps_of_item):
+            yield Rank(i, k, warps, 0), of_product[item == k]
 
 
-def _positions_of_columns(phase: Phase, product: Product, partition: Partition) -> IntArray:
-    vector = next(v for v in phase.published if v.name == product.operand)
-    positions: IntArray = partition.spaces[vector.space.name].position + phase.first_column(vector.name)
-    return positions
+def _order_slots(
+    node: NDArray[np.int64],
+    position: IntArray,
+    columns: int,
+    shape: tuple[int, int, int],
+    options: LayoutOptions,
+) -> tuple[NDArray[np.int64], IntArray]:
+    """The slot of every non-zero of a rank, and null positions int32 [slots, nodes] for all others.
+
+    ``node`` numbers the lanes of the whole grid, so that ``node // together`` is the load group.
+    """
+    together, nodes = options.together, int(np.prod(shape))
+    if options.bank_order is BankOrder.COLOURED:
+        slot, warp_slots = _coloured_slots(node, position, nodes, together)
+        padding = _null_positions(columns, int(warp_slots.max(initial=0)), nodes, together)
+        _move_padding(padding, slot, node, position, columns, together)
+        return slot, padding
+    slot = place_in_lane(node, position, together, options.bank_order)
+    return slot, _null_positions(columns, int(slot.max(initial=-1)) + 1, nodes, together)
 
 
-def _deal_rows(rows: _Rows, blocks: int, warps: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rank and warp of every row: longest first, in serpentine order over the warps of its block."""
-    rank = np.empty(len(rows.count), np.int64)
-    warp = np.empty(len(rows.count), np.int64)
-    order = np.lexsort((-rows.count, rows.block))
-    owners = rows.block[order]
-    starts = np.searchsorted(owners, np.arange(blocks))
-    place = np.arange(len(order)) - starts[owners]
-    rank[order] = place // warps
-    turn = place % warps
-    warp[order] = np.where(rank[order] % 2 == 0, turn, warps - 1 - turn)
-    return rank, warp
+def _null_positions(columns: int, slots: int, nodes: int, together: int) -> IntArray:
+    """Null positions [slots, nodes]: every lane has a bank of its own."""
+    null = null_position(columns, np.arange(nodes), together).astype(np.int32)
+    return np.repeat(null[None], slots, axis=0)
+
+
+def null_position(columns: int, bank: NDArray[np.int64], together: int) -> NDArray[np.int64]:
+    """The null position that lies in ``bank``: one of the ``together`` positions after the operand."""
+    return columns + (bank - columns) % together
+
+
+def _coloured_slots(
+    node: NDArray[np.int64], position: IntArray, nodes: int, together: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Slots such that no load group meets a bank twice, and how many slots each warp needs.
+
+    A warp needs as many as its busiest lane or bank; warps of equal need are coloured together. Every
+    lane and every bank gets edges up to that degree, and an edge colouring orders them all.
+    """
+    bank = node // together * together + position % together
+    by_lane, by_bank = (np.bincount(n, minlength=nodes) for n in (node, bank))
+    warp_slots = np.maximum(by_lane, by_bank).reshape(-1, LANES).max(axis=1)
+    slot = np.empty(len(node), np.int64)
+    warp_of = node // LANES
+    need = warp_slots[warp_of]
+    for slots in np.unique(warp_slots[warp_slots > 0]):
+        mine = np.flatnonzero(need == slots)
+        warps = np.flatnonzero(warp_slots == slots)
+        number = np.empty(len(warp_slots), np.int64)  # of each warp among these
+        number[warps] = np.arange(len(warps))
+        shift = (number[warp_of[mine]] - warp_of[mine]) * LANES
+        lanes = (warps[:, None] * LANES + np.arange(LANES)).ravel()
+        every = np.arange(len(lanes))
+        left = np.concatenate([node[mine] + shift, np.repeat(every, slots - by_lane[lanes])])
+        right = np.concatenate([bank[mine] + shift, np.repeat(every, slots - by_bank[lanes])])
+        colour = colour_edges(left.astype(np.int32), right.astype(np.int32), int(slots))
+        slot[mine] = colour[: len(mine)]
+    return slot, warp_slots
+
+
+def _move_padding(
+    padding: IntArray,
+    slot: NDArray[np.int64],
+    node: NDArray[np.int64],
+    position: IntArray,
+    columns: int,
+    together: int,
+) -> None:
+    """Lets the free lanes of a load read the banks that its other lanes leave free."""
+    slots, nodes = padding.shape
+    lane_free = np.ones((slots, nodes), bool)
+    lane_free[slot, node] = False
+    bank_free = np.ones((slots, nodes), bool)
+    bank_free[slot, node // together * together + position % together] = False
+    # Both have the same number in every load group, so the k-th free lane may take the k-th free bank.
+    banks = np.flatnonzero(bank_free.ravel()) % together
+    padding.ravel()[np.flatnonzero(lane_free.ravel())] = null_position(columns, banks, together)
 
 
 def verify(layout: Layout) -> None:
-    """Contract: no non-zero is lost, and padding multiplies the null position by zero."""
+    """Contract: nothing is lost, padding multiplies a null position by zero, coloured loads are free."""
+    together = layout.options.together
     for p in layout.phases:
-        used = p.position != p.columns
+        used = p.position < p.columns
         if int(used.sum()) != p.nonzeros:
             raise InternalError(
                 "layout", f"phase {p.index}: {int(used.sum())} of {p.nonzeros} non-zeros placed"
             )
-        if np.any(p.value[~used] != 0):
-            raise InternalError("layout", f"phase {p.index}: padding has a value")
+        if np.any(p.value[~used] != 0) or np.any(p.position >= p.columns + together):
+            raise InternalError("layout", f"phase {p.index}: padding has a value or no null position")
+        if layout.options.bank_order is BankOrder.COLOURED:
+            banks = np.sort(p.position.reshape(-1, together) % together, axis=1)
+            if np.any(banks != np.arange(together)):
+                raise InternalError("layout", f"phase {p.index}: lanes that load together share a bank")
 
 
 def print_layout(layout: Layout) -> str:
-    """Sizes of every phase's layout: slots by rank, padding."""
-    lines = [f"layout: a row to a warp, {layout.warps} warps a block"]
-    for p in layout.phases:
-        places = p.value.size
-        padding = 1 - p.nonzeros / places if places else 0.0
+    """Lanes of every space, then sizes, slots by rank and padding of every phase."""
+    options = layout.options
+    lines = [f"layout: {options.bank_order.value} slots, {options.warps} warps a block"]
+    for name, space in layout.placements.items():
+        considered = ", ".join(f"{lanes}: {cycles}" for lanes, cycles in space.cycles.items())
         lines.append(
-            f"  phase {p.index}: {p.columns} columns, {p.nonzeros} non-zeros, "
-            f"{p.slots} slots a warp, {padding:.1%} padding"
+            f"  space {name}: {space.lanes_per_row} lanes a row, {space.places} units a bundle, "
+            f"{space.items} items; estimated cycles by lanes a row: {considered}"
         )
-        lines += [f"    rank {r}: {s} slots" for r, s in enumerate(p.slots_of_rank)]
+    for p in layout.phases:
+        padding = 1 - p.nonzeros / p.value.size if p.value.size else 0.0
+        lines.append(
+            f"  phase {p.index}: {p.columns} columns, {p.nonzeros} non-zeros, {p.gather_warps} gathering "
+            f"warps, {p.slots} slots a warp, {padding:.1%} padding"
+        )
+        for i, r in enumerate(p.ranks):
+            used = p.used[:, : r.warps, i]
+            lines.append(
+                f"    product {r.product + 1}, item {r.item}: {used.min()} to {r.slots} slots of {r.warps} "
+                f"warps, {used.mean():.1f} on average"
+            )
     return "\n".join(lines) + "\n"

@@ -32,7 +32,7 @@ class GatherCost:
 
 
 def gather_cost(plan: Plan, position: IntArray, columns: int) -> GatherCost:
-    """The cost of gathering ``position`` int32 [blocks, warps, slots, 32]; padding reads ``columns``.
+    """The cost of gathering ``position`` int32 [blocks, warps, slots, 32]; padding reads from ``columns`` on.
 
     Lanes that load together are 32, 16 or 8 for loads of 4, 8 or 16 bytes; each takes as many
     wavefronts as the busiest bank has distinct addresses.
@@ -50,5 +50,5 @@ def gather_cost(plan: Plan, position: IntArray, columns: int) -> GatherCost:
         loads=loads * plan.groups,
         wavefronts=int(busiest.sum()) * plan.groups,
         ideal_wavefronts=len(lanes) * plan.groups,
-        padding=float((position == columns).mean()) if position.size else 0.0,
+        padding=float((position >= columns).mean()) if position.size else 0.0,
     )

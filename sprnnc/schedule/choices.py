@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
+from sprnnc.layout.options import BankOrder
+
 T = TypeVar("T", bound="int | Enum")
 
 
@@ -27,6 +29,27 @@ class Activations(Enum):
 
     ACCURATE = "accurate"
     FAST = "fast"
+
+
+class Fetch(Enum):
+    """How a block brings an exchanged vector into its shared memory."""
+
+    THREADS = "threads"  # every thread loads, looks, and stores what it loaded
+    BULK = "bulk"  # the copy engine brings runs of it; warps look at what came
+
+
+class UnitOrder(Enum):
+    """Where a block's units lie within its part of an exchanged vector."""
+
+    EVEN = "even"  # as reads the banks of shared memory most evenly
+    PLAIN = "plain"  # in the order of their numbers
+
+
+class Unpack(Enum):
+    """When value and position are taken out of a slot's word."""
+
+    EACH_STEP = "each_step"  # two instructions more a slot, one register
+    ONCE = "once"  # before the loop, which costs a second register a slot
 
 
 class Tier(Enum):
@@ -65,12 +88,20 @@ class Choices:
     blocks: Choice[int]
     threads: Choice[int]
     exchange: Choice[Exchange]
+    fetch: Choice[Fetch]
+    couriers: Choice[int]
+    polls_in_flight: Choice[int]
+    first_poll_cycles: Choice[int]
     activations: Choice[Activations]
     column_width: Choice[int]
-    polls_in_flight: Choice[int]
+    lanes_per_row: Choice[int]
+    bank_order: Choice[BankOrder]
+    unit_order: Choice[UnitOrder]
     register_slots: Choice[int]
     shared_slots: Choice[int]
+    unpack: Choice[Unpack]
     unroll: Choice[int]
+    prefetch: Choice[int]
     chain: Choice[int]
     steps_per_launch: Choice[int]
 

@@ -10,13 +10,21 @@ from typing import Any
 
 from sprnnc.cell.ir import DType, Model, ScheduleEntry
 from sprnnc.diagnostics import CompileError, Diagnostic
+from sprnnc.layout.options import LANES_PER_ROW, BankOrder
 from sprnnc.passes.recurrence import Recurrence
-from sprnnc.schedule.choices import Activations, Choice, Choices, Exchange
+from sprnnc.schedule.choices import Activations, Choice, Choices, Exchange, Fetch, UnitOrder, Unpack
 from sprnnc.target import Target
 
 MAX_BATCH = 64
 _EXCHANGE_BUDGET_BYTES = 64 << 20
-_ENUMS: dict[str, type[Exchange] | type[Activations]] = {"exchange": Exchange, "activations": Activations}
+_ENUMS: dict[str, type[Enum]] = {
+    "exchange": Exchange,
+    "fetch": Fetch,
+    "activations": Activations,
+    "bank_order": BankOrder,
+    "unit_order": UnitOrder,
+    "unpack": Unpack,
+}
 
 
 def choose(
@@ -30,9 +38,24 @@ def choose(
         error = _override(made, entry, target, batch, model.dtype)
         if error:
             errors.append(error)
+    if made["exchange"].value is Exchange.BARRIER and not made["fetch"].by_user:
+        made["fetch"] = Choice(Fetch.THREADS, "behind a barrier everything is there at once")
+    errors += _contradictions(made, target)
     if errors:
         raise CompileError(tuple(errors))
     return Choices(**made)
+
+
+def _contradictions(made: dict[str, Choice[Any]], target: Target) -> list[Diagnostic]:
+    """Decisions that exclude each other."""
+    if made["fetch"].value is not Fetch.BULK:
+        return []
+    if not target.bulk_copy:
+        return [Diagnostic("E404", f"fetch = bulk cannot be: {target.name} has no bulk copies")]
+    if made["exchange"].value is Exchange.BARRIER:
+        why = "the copy engine is not ordered after a barrier of threads"
+        return [Diagnostic("E404", f"fetch = bulk with exchange = barrier cannot be: {why}")]
+    return []
 
 
 def column_widths(dtype: DType) -> tuple[int, ...]:
@@ -57,19 +80,37 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
             target.default_threads, "more threads keep more polls in flight; fewer leave more registers each"
         ),
         "exchange": Choice(Exchange.LAMPORT, "the data is its own flag: no barrier between blocks"),
+        "fetch": _fetch(target),
+        "couriers": Choice(
+            max(8, min(16, step_bytes // 1024)), "warps that look after a bulk copy of about 1 KiB each"
+        ),
+        "polls_in_flight": Choice(2, "two polls of a thread overlap"),
+        "first_poll_cycles": Choice(
+            target.first_poll_cycles, "what the others publish is not there before: a poll would only jam"
+        ),
         "activations": Choice(Activations.ACCURATE, "accurate unless asked otherwise"),
         "column_width": Choice(
             width, f"one {width * model.dtype.size_bytes}-byte load serves {min(width, batch)} batch columns"
         ),
-        "polls_in_flight": Choice(2, "two polls of a thread overlap"),
+        "lanes_per_row": Choice(-1, "whatever the layout finds to take the fewest cycles"),
+        "bank_order": Choice(BankOrder.COLOURED, "no load meets a bank twice, in the fewest slots"),
+        "unit_order": Choice(UnitOrder.EVEN, "load groups read every bank about equally often"),
         "register_slots": Choice(-1, "as many as the register file holds"),
         "shared_slots": Choice(-1, "as many as shared memory holds"),
-        "unroll": Choice(4, "loads of four slots overlap"),
-        "chain": Choice(16, "fp16 additions before the sum is joined to fp32"),
+        "unpack": Choice(Unpack.EACH_STEP, "one register a slot: twice as many slots stay in registers"),
+        "unroll": Choice(4, "loads of slots that overlap where they come from memory, 16 bytes each"),
+        "prefetch": Choice(4, "streamed loads of 16 bytes on their way while the block waits"),
+        "chain": Choice(4, "fp16 additions before the sum is joined to fp32: as precise, and as fast"),
         "steps_per_launch": Choice(
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
         ),
     }
+
+
+def _fetch(target: Target) -> Choice[Fetch]:
+    if target.bulk_copy:
+        return Choice(Fetch.BULK, "the copy engine needs no registers and leaves the warps free")
+    return Choice(Fetch.THREADS, f"{target.name} has no bulk copies")
 
 
 def _entry(name: str, value: object) -> ScheduleEntry:
@@ -102,7 +143,7 @@ def _override(
 
 
 def _override_enum(
-    made: dict[str, Choice[Any]], entry: ScheduleEntry, kind: type[Exchange] | type[Activations]
+    made: dict[str, Choice[Any]], entry: ScheduleEntry, kind: type[Enum]
 ) -> Diagnostic | None:
     try:
         made[entry.name] = Choice(kind(entry.value), "the schedule says so", by_user=True)
@@ -120,10 +161,19 @@ def _refusal(name: str, value: int, target: Target, batch: int, dtype: DType) ->
             return f"{target.name} keeps 1 to {target.sms} blocks resident, one an SM"
         case "column_width" if value not in column_widths(dtype):
             return f"{dtype.value} loads hold {', '.join(map(str, column_widths(dtype)))} columns"
+        case "lanes_per_row":
+            allowed = (-1, *LANES_PER_ROW)
+            return None if value in allowed else f"expected one of {', '.join(map(str, allowed))} (-1: any)"
         case "register_slots" | "shared_slots":
             return None if value >= -1 else "expected -1 (as many as fit), or a number of slots from 0"
         case "polls_in_flight" | "unroll" if not 1 <= value <= 16:
             return "expected 1 to 16"
+        case "prefetch" if not 1 <= value <= 16:
+            return "expected 1 to 16"
+        case "couriers" if not 1 <= value <= 32:
+            return "expected 1 to 32 warps"
+        case "first_poll_cycles" if not 0 <= value <= 10000:
+            return "expected 0 to 10000 cycles"
         case "chain" if not 1 <= value <= 64:
             return "expected 1 to 64: a longer fp16 chain loses more than it gains"
         case "steps_per_launch" if not 1 <= value <= 1 << 20:

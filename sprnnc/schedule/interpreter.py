@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from sprnnc.cell.evaluate import evaluate
 from sprnnc.cell.ir import DType
-from sprnnc.layout.packing import to_storage, unpack_dense, unpack_slots
+from sprnnc.layout.packing import to_storage, unpack_dense
 from sprnnc.passes.recurrence import Phase, Recurrence
-from sprnnc.schedule.choices import Encoding
-from sprnnc.schedule.plan import PhasePlan, Plan
+from sprnnc.schedule.choices import Tier
+from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup
+from sprnnc.schedule.slot_words import unpack_slots
 
 FloatArray = NDArray[np.float32]
 Environment = dict[str, Any]
@@ -31,9 +32,8 @@ class PlanInterpreter:
         self._recurrence = recurrence
         self._plan = plan
         self._packed = packed
-        narrow = plan.encoding is Encoding.NARROW
         self._slots = {
-            p.index: unpack_slots(packed[f"slots_{p.index}"], plan.dtype, narrow)
+            p.index: unpack_slots(packed[f"slots_{p.index}"], p, plan.dtype, plan.encoding)
             for p in plan.phases
             if p.slots
         }
@@ -80,8 +80,7 @@ class PlanInterpreter:
         """Evaluates one step; adds every equation's value to ``environment``."""
         self._equations(0, environment)
         for phase, plan in zip(self._recurrence.phases, self._plan.phases, strict=True):
-            totals = self._row_totals(plan, self._operand(phase, plan, environment))
-            self._read_totals(phase, totals, environment)
+            self._products(phase, plan, self._operand(phase, plan, environment), environment)
             self._equations(phase.index, environment)
 
     def _equations(self, level: int, environment: Environment) -> None:
@@ -92,35 +91,57 @@ class PlanInterpreter:
                 environment[e.equation.target] = np.broadcast_to(value, (e.equation.space.size, columns))
 
     def _operand(self, phase: Phase, plan: PhasePlan, environment: Environment) -> FloatArray:
-        """The exchanged vectors, rounded, at their positions, and the null position: [columns + 1, B]."""
-        operand = np.zeros((plan.columns + 1, self._plan.batch), np.float32)
+        """The exchanged vectors, rounded, at their positions, and the null positions: [positions, B]."""
+        operand = np.zeros((plan.positions, self._plan.batch), np.float32)
         for v in phase.published:
-            table = self._packed[f"units_{v.space.name}"]
-            unit, position = table[:, 0].ravel(), table[:, 1].ravel()
+            unit, position = self._packed[f"units_{v.space.name}"].swapaxes(0, 1)
             owned = unit >= 0
             value = to_storage(np.asarray(environment[v.name]), self._plan.dtype).astype(np.float32)
             operand[phase.first_column(v.name) + position[owned]] = value[unit[owned]]
         return operand
 
-    def _row_totals(self, plan: PhasePlan, operand: FloatArray) -> FloatArray:
-        """Totals [blocks, rows * warps, B], rank by rank, slot by slot."""
-        choices, columns = self._plan.choices, self._plan.batch
-        warps = choices.warps
-        totals = np.zeros((choices.blocks.value, plan.rows * warps, columns), np.float32)
-        if plan.slots == 0:
-            return totals
-        value, position = self._slots[plan.index]
+    def _products(
+        self, phase: Phase, plan: PhasePlan, operand: FloatArray, environment: Environment
+    ) -> None:
+        """Evaluates every product, rank by rank, slot by slot; each lane group keeps its unit's total."""
+        for product in phase.products:
+            environment[product.name] = np.zeros((product.rows.size, self._plan.batch), np.float32)
         first = 0
         for group in plan.row_groups:
-            for rank in range(group.first_rank, group.first_rank + group.rows):
-                run = slice(first, first + group.slots)
-                sums = self._lane_sums(value[:, :, run], position[:, :, run], operand)
-                totals[:, rank * warps : (rank + 1) * warps] = sums.sum(axis=2, dtype=np.float32)
+            product = phase.products[group.product]
+            space = self._plan.space(product.rows.name)
+            units = self._packed[f"units_{space.name}"][:, 0]  # [blocks, items, warps, places]
+            for item in range(group.first_item, group.first_item + group.items):
+                sums = self._lane_sums(plan, group, first, operand)
                 first += group.slots
-        return totals
+                rows = sums.reshape(*sums.shape[:2], space.places, space.lanes_per_row, -1).sum(axis=3)
+                unit = units[:, item, : group.warps]
+                owned = unit >= 0
+                environment[product.name][unit[owned]] = rows[:, : group.warps][owned]
 
-    def _lane_sums(self, value: FloatArray, position: NDArray[np.int32], operand: FloatArray) -> FloatArray:
-        """Sums [blocks, warps, 32, B] of one row rank, accumulated as a lane does."""
+    def _lane_sums(
+        self, plan: PhasePlan, group: RowGroup, first: int, operand: FloatArray
+    ) -> FloatArray:
+        """Sums [blocks, warps, 32, B] of one rank, accumulated as a lane does."""
+        shape = (self._plan.choices.blocks.value, plan.gather_warps, 32, operand.shape[1])
+        sums = np.zeros(shape, np.float32)
+        if group.slots == 0:
+            return sums
+        value, position = self._slots[plan.index]
+        for segment in group.segments:
+            run = slice(first, first + segment.slots)
+            sums += self._segment_sums(value[:, :, run], position[:, :, run], operand, self._chain(segment.tier))
+            first += segment.slots
+        return sums
+
+    def _chain(self, tier: Tier) -> int:
+        """Additions in fp16 before they are joined to fp32: no chain outlasts one load of slots."""
+        chain = self._plan.choices.chain.value
+        return chain if tier is Tier.REGISTER else min(chain, self._plan.slots_per_quad)
+
+    def _segment_sums(
+        self, value: FloatArray, position: NDArray[np.int32], operand: FloatArray, length: int
+    ) -> FloatArray:
         half = self._plan.accumulate is DType.FP16
         sums = np.zeros((*value.shape[:2], value.shape[3], operand.shape[1]), np.float32)
         chain = np.zeros_like(sums)
@@ -130,17 +151,6 @@ class PlanInterpreter:
                 sums += product
                 continue
             chain = (chain + product).astype(np.float16).astype(np.float32)
-            if (s + 1) % self._plan.choices.chain.value == 0:
+            if (s + 1) % length == 0:
                 sums, chain = sums + chain, np.zeros_like(chain)
         return sums + chain if half else sums
-
-    def _read_totals(self, phase: Phase, totals: FloatArray, environment: Environment) -> None:
-        """Each unit picks up the total of its row, through the unit table."""
-        for product in phase.products:
-            table = self._packed[f"units_{product.rows.name}"]
-            unit = table[:, 0]
-            row = 2 + self._recurrence.products_of(product.rows.name).index(product)
-            value = np.zeros((product.rows.size, totals.shape[2]), np.float32)
-            block, local = np.nonzero(unit >= 0)
-            value[unit[block, local]] = totals[block, table[block, row, local]]
-            environment[product.name] = value

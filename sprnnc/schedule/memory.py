@@ -1,4 +1,4 @@
-"""Lays out a block's shared memory: the operands of every exchange and the row totals after it.
+"""Lays out a block's shared memory: the operand of every exchange, and what its couriers wait on.
 
 This part does not depend on the matrices, so a size that no device can hold is refused before
 any weight is read.
@@ -10,29 +10,38 @@ from dataclasses import dataclass
 
 from sprnnc.cell.ir import DType, Model
 from sprnnc.diagnostics import CompileError, fail
-from sprnnc.passes.recurrence import Phase, Recurrence
-from sprnnc.schedule.choices import Choices
+from sprnnc.passes.recurrence import Recurrence
+from sprnnc.schedule.choices import Choices, Fetch
 from sprnnc.target import Target
 
 _ALIGN_BYTES = 16
+_ARRIVAL_BYTES = 8
+_FLAG_BYTES = 4
+_LINE_BYTES = 128  # what the copy engine and the banks move at once: operands begin with a line
+_WAVEFRONT_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseMemory:
-    """Where a phase keeps its operand and row totals; ``positions`` and chunks as in PhasePlan."""
+    """Where a phase keeps its operand and arrivals; ``positions`` and chunks as in PhasePlan."""
 
     chunk_bytes: int
     positions: int
+    couriers: int
     operand_at_bytes: int
-    totals_at_bytes: int
+    arrivals_at_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class FixedMemory:
-    """Shared memory that is taken whatever the weights are; ``bytes`` in all."""
+    """Shared memory that is taken whatever the weights are; ``bytes`` in all.
+
+    ``flag_at_bytes``: the word that says whether a wait was given up.
+    """
 
     phases: tuple[PhaseMemory, ...]
     bytes: int
+    flag_at_bytes: int
 
 
 def column_groups(batch: int, choices: Choices) -> int:
@@ -40,34 +49,36 @@ def column_groups(batch: int, choices: Choices) -> int:
     return -(-batch // choices.column_width.value)
 
 
-def aligned(size_bytes: int) -> int:
+def aligned(size_bytes: int, to_bytes: int = _ALIGN_BYTES) -> int:
     """``size_bytes`` rounded up, so that what follows can be read 16 bytes at once."""
-    return -(-size_bytes // _ALIGN_BYTES) * _ALIGN_BYTES
+    return -(-size_bytes // to_bytes) * to_bytes
 
 
 def fixed_memory(
     model: Model, recurrence: Recurrence, choices: Choices, batch: int, target: Target
 ) -> FixedMemory:
-    """Operands and totals of every phase. Raises CompileError E410, which says what would fit."""
+    """Operand and arrivals of every phase. Raises CompileError E410, which says what would fit."""
     groups = column_groups(batch, choices)
     row_bytes = choices.column_width.value * model.dtype.size_bytes
-    total_bytes = groups * choices.column_width.value * 4
     phases, taken = [], 0
     for phase in recurrence.phases:
         chunk = _chunk_bytes(phase.columns * row_bytes)
         positions = _padded_positions(phase.columns, row_bytes, chunk)
-        totals_at = taken + aligned(groups * positions * row_bytes)
-        phases.append(PhaseMemory(chunk, positions, taken, totals_at))
-        taken = totals_at + aligned(_rows_of_a_block(phase, choices) * total_bytes)
+        couriers = _couriers(phase.columns * row_bytes, chunk, choices)
+        arrivals_at = taken + aligned(groups * positions * row_bytes)
+        phases.append(PhaseMemory(chunk, positions, couriers, taken, arrivals_at))
+        taken = aligned(arrivals_at + couriers * _ARRIVAL_BYTES, _LINE_BYTES)
+    taken += _LINE_BYTES
     if taken > target.shared_bytes_per_block:
         raise _does_not_fit(model, recurrence, batch, groups, taken, target)
-    return FixedMemory(tuple(phases), taken)
+    return FixedMemory(tuple(phases), taken, taken - _FLAG_BYTES)
 
 
-def _rows_of_a_block(phase: Phase, choices: Choices) -> int:
-    """Places for row totals: the rows of a block, rounded up to whole ranks of warps."""
-    rows = sum(-(-p.rows.size // choices.blocks.value) for p in phase.products)
-    return -(-rows // choices.warps) * choices.warps
+def _couriers(group_bytes: int, chunk: int, choices: Choices) -> int:
+    """Warps that look after a bulk copy; none where threads load, which is so for ragged sizes too."""
+    if choices.fetch.value is not Fetch.BULK or chunk != _ALIGN_BYTES:
+        return 0
+    return min(choices.couriers.value, choices.warps, -(-group_bytes // _LINE_BYTES))
 
 
 def _chunk_bytes(group_bytes: int) -> int:
@@ -75,9 +86,14 @@ def _chunk_bytes(group_bytes: int) -> int:
     return next(c for c in (16, 8, 4) if group_bytes % c == 0)
 
 
+def null_positions(row_bytes: int) -> int:
+    """Null positions of an operand, one in each bank: as many as one wavefront reads rows."""
+    return _WAVEFRONT_BYTES // row_bytes
+
+
 def _padded_positions(columns: int, row_bytes: int, chunk: int) -> int:
-    """Columns, a null position, and as many more as keep the next group aligned for chunks."""
-    positions = columns + 1
+    """Columns, the null positions, and as many more as keep the next group aligned for chunks."""
+    positions = columns + null_positions(row_bytes)
     while positions * row_bytes % max(chunk, row_bytes):
         positions += 1
     return positions

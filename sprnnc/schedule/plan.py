@@ -10,7 +10,7 @@ from sprnnc.schedule.choices import Choices, Encoding, Tier
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of slots of one row in one tier; ``first`` counts the warp's slots in that tier."""
+    """A run of a bundle's slots in one tier; ``first`` counts a lane's slots in that tier."""
 
     tier: Tier
     first: int
@@ -19,30 +19,45 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """Consecutive rows of a warp with the same segments.
+    """Bundles of consecutive items of one product with the same segments.
 
-    Row ``i`` of the group has rank ``first_rank + i``; its part of segment ``s`` starts
-    ``i * s.slots`` slots after ``s.first``. Only rows with at most one segment are grouped.
+    Bundle ``i`` has item ``first_item + i``; its part of segment ``s`` starts ``i * s.slots`` slots
+    after ``s.first``. Only bundles with at most one segment are grouped. The first ``warps`` warps
+    have such a bundle; every one of them needs at least ``sure`` of its slots.
     """
 
-    first_rank: int
-    rows: int
+    product: int
+    first_item: int
+    items: int
+    warps: int
+    sure: int
     segments: tuple[Segment, ...]
 
     @property
     def slots(self) -> int:
-        """Slots of one row."""
+        """Slots of one bundle."""
         return sum(s.slots for s in self.segments)
 
 
 @dataclass(frozen=True, slots=True)
 class SpacePlan:
-    """Units of one space: a thread owns ``items`` pairs (unit, batch column) of its block."""
+    """Units of one space: a lane owns ``items`` pairs (unit, batch column), ``groups`` of each unit.
+
+    ``lanes_per_row`` lanes share the rows of a unit, and the first ``column_width`` of them own it.
+    ``warps`` own a unit at all, the first ones.
+    """
 
     name: str
     size: int
-    units_per_block: int
+    lanes_per_row: int
+    units_per_lane: int
     items: int
+    warps: int
+
+    @property
+    def places(self) -> int:
+        """Units of one bundle."""
+        return 32 // self.lanes_per_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +65,39 @@ class PhasePlan:
     """One exchange and the products after it. Offsets are bytes into the block's shared memory.
 
     The operand lies in shared memory as [groups][positions][column_width] columns, where
-    ``positions`` is ``columns`` plus zeroed ones (the null position first); an exchange slot in
-    global memory is the same without the zeroed ones. It is copied in chunks of ``chunk_bytes``.
+    ``positions`` is ``columns`` plus zeroed ones (the null positions first); an exchange slot in
+    global memory is the same without the zeroed ones. It is copied in chunks of ``chunk_bytes``, by
+    ``couriers`` warps where the copy engine brings it. The first ``gather_warps`` warps gather.
+    A slot says where its position lies as the position times ``position_step``: its offset in bytes, unless
+    16 bits are too few for that.
+    Slots counted here are those of one lane; a tier's are padded to whole 16 bytes a bundle.
     """
 
     index: int
     columns: int
     positions: int
+    position_step: int
     chunk_bytes: int
-    rows: int
+    couriers: int
+    gather_warps: int
     row_groups: tuple[RowGroup, ...]
     register_slots: int
     shared_slots: int
     streamed_slots: int
     operand_at_bytes: int
-    totals_at_bytes: int
+    arrivals_at_bytes: int
     slots_at_bytes: int
     nonzeros: int
 
     @property
     def slots(self) -> int:
-        """Slots of one warp, all tiers together."""
+        """Slots of one lane, all tiers together."""
         return self.register_slots + self.shared_slots + self.streamed_slots
+
+    @property
+    def ranks(self) -> int:
+        """Bundles of a warp that gathers everything."""
+        return sum(g.items for g in self.row_groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +114,7 @@ class Plan:
     spaces: tuple[SpacePlan, ...]
     phases: tuple[PhasePlan, ...]
     shared_bytes: int
+    flag_at_bytes: int
 
     @property
     def width(self) -> int:
@@ -105,6 +132,11 @@ class Plan:
     def exchange_bytes(self, phase: PhasePlan) -> int:
         """Bytes that one step of ``phase`` moves through global memory to every block."""
         return self.groups * phase.columns * self.row_bytes
+
+    @property
+    def slots_per_quad(self) -> int:
+        """Slots that one 16-byte load brings."""
+        return 4 // self.encoding.value
 
     def space(self, name: str) -> SpacePlan:
         return next(s for s in self.spaces if s.name == name)

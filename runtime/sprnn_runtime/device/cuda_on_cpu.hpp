@@ -29,6 +29,8 @@
 
 #define __syncthreads() ((void)sprnn_sim::meet_block(SPRNN_SIM_HERE))
 #define __syncthreads_or(vote) sprnn_sim::meet_block(SPRNN_SIM_HERE, (vote) != 0)
+#define __any_sync(mask, vote) \
+  sprnn_sim::meet(sprnn_sim::machine->current->warp->gate, SPRNN_SIM_HERE, (vote) != 0)
 #define __syncwarp(...) sprnn_sim::meet_warp(SPRNN_SIM_HERE)
 #define __shfl_sync(mask, value, lane) sprnn_sim::exchange_lanes(value, (lane) & 31u, SPRNN_SIM_HERE)
 #define __shfl_xor_sync(mask, value, distance) \

@@ -12,6 +12,21 @@ __device__ __forceinline__ unsigned publishable(unsigned word) {
   return word == kPending ? 0x7FFF7FFFu : word;
 }
 
+template <int N>
+__device__ __forceinline__ bool pending(const Words<N>& words) {
+  bool any = false;
+#pragma unroll
+  for (int i = 0; i < N; ++i) any |= words.w[i] == kPending;
+  return any;
+}
+
+template <int N>
+__device__ __forceinline__ unsigned largest_word(unsigned so_far, const Words<N>& words) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) so_far = words.w[i] > so_far ? words.w[i] : so_far;
+  return so_far;
+}
+
 // status[0] is 0 while all is well; the first block that gives up writes {code, block, step, phase}.
 constexpr unsigned kBudgetSpent = 1;
 
@@ -54,7 +69,7 @@ __device__ __forceinline__ void publish(unsigned* slot, int row, int column_in_r
   Words<row_words> words;
 #pragma unroll
   for (int i = 0; i < row_words; ++i) {
-    words.w[i] = publishable(__shfl_down_sync(0xFFFFFFFFu, word, i * per_word));
+    words.w[i] = publishable(i ? __shfl_down_sync(0xFFFFFFFFu, word, i * per_word) : word);
   }
   if (active && column_in_row == 0) {
     store_relaxed(reinterpret_cast<Words<row_words>*>(slot) + row, words);

@@ -1,41 +1,81 @@
 // The sparse product: every lane multiplies one non-zero a slot with all batch columns of one
-// operand position, and keeps its partial sums in registers.
+// operand position, and keeps its partial sums in registers until the lanes of a row are added up.
 #pragma once
 
 namespace sprnn {
 
-// One slot of one lane in 4 bytes: the value's 16 bits above a 16-bit operand position.
+// One slot of one lane in 4 bytes: the value's 16 bits above where its position is, in UNITs of bytes.
+template <int UNIT>
 struct NarrowSlot {
   static constexpr int words = 1;
   unsigned word;
-  static __device__ __forceinline__ NarrowSlot load(const unsigned* p) { return {p[0]}; }
-  __device__ __forceinline__ unsigned value() const { return word >> 16; }
-  __device__ __forceinline__ unsigned position() const { return word & 0xFFFFu; }
+  static __device__ __forceinline__ NarrowSlot at(const unsigned* words, int slot) { return {words[slot]}; }
+  template <class Storage>
+  __device__ __forceinline__ float value() const { return Storage::decode(word >> 16); }
+  __device__ __forceinline__ unsigned value_twice() const { return high_half_twice(word); }
+  __device__ __forceinline__ unsigned offset() const { return (word & 0xFFFFu) * UNIT; }
+  // Whether offsets may become addresses for good: a field of bytes has room for the operand's own.
+  static constexpr bool holds_address = UNIT == 1;
 };
 
-// One slot of one lane in 8 bytes: the value's bits, then a 32-bit operand position.
-// The 32 lanes' values lie together, then their positions: both loads are free of bank conflicts.
+// One slot of one lane in 8 bytes: the value's bits, then where its position is, in UNITs of bytes.
+template <int UNIT>
 struct WideSlot {
   static constexpr int words = 2;
-  unsigned bits, at;
-  static __device__ __forceinline__ WideSlot load(const unsigned* p) { return {p[0], p[32]}; }
-  __device__ __forceinline__ unsigned value() const { return bits; }
-  __device__ __forceinline__ unsigned position() const { return at; }
+  unsigned bits, where;
+  static __device__ __forceinline__ WideSlot at(const unsigned* words, int slot) {
+    return {words[2 * slot], words[2 * slot + 1]};
+  }
+  template <class Storage>
+  __device__ __forceinline__ float value() const { return Storage::decode(bits); }
+  __device__ __forceinline__ unsigned value_twice() const { return high_half_twice(bits << 16); }
+  __device__ __forceinline__ unsigned offset() const { return where * UNIT; }
+  static constexpr bool holds_address = UNIT == 1;
 };
 
+// Loads WORDS words of this lane in runs of 16 bytes; a warp's lanes lie side by side.
+template <int WORDS>
+__device__ __forceinline__ void load_words(unsigned (&words)[WORDS], const Words<4>* lane_words) {
+#pragma unroll
+  for (int i = 0; i < WORDS / 4; ++i) {
+    const Words<4> run = lane_words[i * 32];
+#pragma unroll
+    for (int j = 0; j < 4; ++j) words[4 * i + j] = run.w[j];
+  }
+}
+
+// Turns the offsets of slots into addresses, which spares an addition a slot and step.
+template <class Slot, int WORDS>
+__device__ __forceinline__ void offsets_to_addresses(unsigned (&words)[WORDS], unsigned operand_address) {
+  if constexpr (Slot::holds_address) {
+#pragma unroll
+    for (int i = Slot::words - 1; i < WORDS; i += Slot::words) words[i] += operand_address;
+  }
+}
+
+// Keeps a compiler from unpacking the slots before the loop, which would take a second register each.
+template <int WORDS>
+__device__ __forceinline__ void keep_packed(unsigned (&words)[WORDS]) {
+#pragma unroll
+  for (int i = 0; i < WORDS; ++i) opaque(words[i]);
+}
+
 // The operand in shared memory: [GROUPS][POSITIONS][WIDTH] columns, so that one load of
-// `row_words` words gives WIDTH adjacent batch columns of one position.
+// `row_words` words gives WIDTH adjacent batch columns of one position. `base` is its address, or
+// zero where the slots hold addresses already.
 template <class Storage, int WIDTH, int GROUPS, int POSITIONS>
 struct Operand {
   static constexpr int row_words = WIDTH / Storage::columns_per_word;
-  const Words<row_words>* rows;
+  const char* start;
+  unsigned base;
 
-  __device__ __forceinline__ Words<row_words> load(int group, unsigned position) const {
-    return rows[group * POSITIONS + position];
+  // The columns of the position that lies `offset` bytes into a group.
+  __device__ __forceinline__ Words<row_words> load(int group, unsigned offset) const {
+    return load_shared<row_words>(start, base + offset + group * (POSITIONS * row_words * 4));
   }
 };
 
-// Zeroes the positions from COLUMNS on: the null position, which padding slots read, and those that
+// Zeroes the positions from COLUMNS on: the null positions, which padding slots read, and those that
 // align the next group. Nothing writes them afterwards.
 template <class Storage, int WIDTH, int GROUPS, int COLUMNS, int POSITIONS>
 __device__ __forceinline__ void zero_padding(unsigned* operand) {
@@ -53,10 +93,10 @@ struct FloatSums {
 
   template <class Slot, class Source>
   __device__ __forceinline__ void add(Slot slot, const Source& operand) {
-    const float value = Storage::decode(slot.value());
+    const float value = slot.template value<Storage>();
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g) {
-      const auto columns = operand.load(g, slot.position());
+      const auto columns = operand.load(g, slot.offset());
 #pragma unroll
       for (int c = 0; c < WIDTH; ++c) sum[g][c] += value * column<Storage>(columns, c);
     }
@@ -73,10 +113,10 @@ struct HalfSums {
 
   template <class Slot, class Source>
   __device__ __forceinline__ void add(Slot slot, const Source& operand) {
-    const unsigned value = slot.value() | (slot.value() << 16);
+    const unsigned value = slot.value_twice();
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g) {
-      const auto columns = operand.load(g, slot.position());
+      const auto columns = operand.load(g, slot.offset());
 #pragma unroll
       for (int c = 0; c < WIDTH / 2; ++c) chain[g][c] = fma_half2(value, columns.w[c], chain[g][c]);
     }
@@ -94,55 +134,85 @@ struct HalfSums {
   }
 };
 
-// Slots that were loaded into registers before the first step; COUNT and FIRST are constants, so
-// the loop unrolls and `words` never needs an address.
-template <class Slot, int FIRST, int COUNT, int CHAIN, int LENGTH, class Sums, class Source>
-__device__ __forceinline__ void gather_registers(Sums& sums, const Slot (&slots)[LENGTH], int row,
-                                                 const Source& operand) {
+// Slots in registers: FIRST, COUNT and the index `i` are constants once the loops are unrolled, so that
+// `words` never needs an address. A warp needs the first `used` of the COUNT slots, never fewer than SURE.
+template <class Slot, int FIRST, int COUNT, int SURE, int CHAIN, int WORDS, class Sums, class Source>
+__device__ __forceinline__ void gather_registers(Sums& sums, const unsigned (&words)[WORDS], int i,
+                                                 int used, const Source& operand) {
 #pragma unroll
-  for (int s = 0; s < COUNT; ++s) {
-    sums.add(slots[FIRST + row * COUNT + s], operand);
-    if (s % CHAIN == CHAIN - 1 || s == COUNT - 1) sums.end_chain();
+  for (int s = 0; s < COUNT; s += CHAIN) {
+    if (s >= SURE && s >= used) break;
+#pragma unroll
+    for (int j = s; j < s + CHAIN && j < COUNT; ++j) {
+      sums.add(Slot::at(words, FIRST + i * COUNT + j), operand);
+    }
+    sums.end_chain();
   }
 }
 
-// Slots in shared memory or streamed from global memory; `slots` points at this lane's first one.
+// The slots of one 16-byte load.
+template <class Slot, int CHAIN, class Sums, class Source>
+__device__ __forceinline__ void gather_quad(Sums& sums, const Words<4>& quad, const Source& operand) {
+  constexpr int slots = 4 / Slot::words;
+#pragma unroll
+  for (int j = 0; j < slots; ++j) {
+    sums.add(Slot::at(quad.w, j), operand);
+    if ((j + 1) % CHAIN == 0 || j + 1 == slots) sums.end_chain();
+  }
+}
+
+// Slots in shared memory; `quads` points at this lane's first load.
 template <class Slot, int COUNT, int CHAIN, int UNROLL, class Sums, class Source>
-__device__ __forceinline__ void gather_memory(Sums& sums, const unsigned* slots,
+__device__ __forceinline__ void gather_shared(Sums& sums, const Words<4>* quads, int used,
                                               const Source& operand) {
+  constexpr int slots = 4 / Slot::words;
 #pragma unroll UNROLL
-  for (int s = 0; s < COUNT; ++s) {
-    sums.add(Slot::load(slots + s * 32 * Slot::words), operand);
-    if (s % CHAIN == CHAIN - 1 || s == COUNT - 1) sums.end_chain();
+  for (int s = 0; s < COUNT && s < used; s += slots) {
+    gather_quad<Slot, CHAIN>(sums, quads[s / slots * 32], operand);
   }
 }
 
-// Adds the partial sums of all 32 lanes and stores the row's total of each column.
+// Slots in global memory. The first AHEAD loads of the whole tier were made before the block waited;
+// this segment begins with load FIRST.
+template <class Slot, int FIRST, int COUNT, int CHAIN, int UNROLL, int AHEAD, class Sums, class Source>
+__device__ __forceinline__ void gather_streamed(Sums& sums, const Words<4>* quads,
+                                                const Words<4> (&ahead)[AHEAD], int used,
+                                                const Source& operand) {
+  constexpr int slots = 4 / Slot::words;
+  constexpr int loads = (COUNT + slots - 1) / slots;
+  constexpr int here = AHEAD - FIRST < 0 ? 0 : AHEAD - FIRST < loads ? AHEAD - FIRST : loads;
+#pragma unroll
+  for (int q = 0; q < here; ++q) {
+    if (q * slots < used) gather_quad<Slot, CHAIN>(sums, ahead[FIRST + q], operand);
+  }
+#pragma unroll UNROLL
+  for (int q = here; q < loads && q * slots < used; ++q) {
+    gather_quad<Slot, CHAIN>(sums, quads[(FIRST + q) * 32], operand);
+  }
+}
+
+// Adds up the LANES lanes of each row; lane k of them ends with the total of column k % WIDTH.
 // Recursive halving: in each of the first log2(WIDTH) rounds a lane gives away half of its columns,
-// so a row costs (WIDTH - 1) + (5 - log2 WIDTH) shuffles a group instead of 5 * WIDTH.
-template <int WIDTH, int GROUPS>
-__device__ __forceinline__ void store_row(float (&sum)[GROUPS][WIDTH], float* totals) {
-  const int lane = threadIdx.x & 31;
+// so a row costs (WIDTH - 1) + log2(LANES / WIDTH) shuffles a group instead of WIDTH * log2(LANES).
+template <int LANES, int WIDTH, int GROUPS>
+__device__ __forceinline__ void add_lanes(float (&sum)[GROUPS][WIDTH], int lane, float* totals) {
 #pragma unroll
   for (int g = 0; g < GROUPS; ++g) {
-    int kept = 0;  // first column that this lane still holds
 #pragma unroll
-    for (int half = WIDTH / 2, distance = 1; half >= 1; half /= 2, distance *= 2) {
-      const bool upper = lane & distance;
+    for (int half = WIDTH / 2; half >= 1; half /= 2) {
+      const bool upper = lane & half;
 #pragma unroll
       for (int c = 0; c < half; ++c) {
         const float give = upper ? sum[g][c] : sum[g][c + half];
         const float keep = upper ? sum[g][c + half] : sum[g][c];
-        sum[g][c] = keep + __shfl_xor_sync(0xFFFFFFFFu, give, distance);
+        sum[g][c] = keep + __shfl_xor_sync(0xFFFFFFFFu, give, half);
       }
-      kept += upper ? half : 0;
     }
-    float total = sum[g][0];
 #pragma unroll
-    for (int distance = WIDTH; distance < 32; distance *= 2) {
-      total += __shfl_xor_sync(0xFFFFFFFFu, total, distance);
+    for (int distance = WIDTH; distance < LANES; distance *= 2) {
+      sum[g][0] += __shfl_xor_sync(0xFFFFFFFFu, sum[g][0], distance);
     }
-    if (lane < WIDTH) totals[g * WIDTH + kept] = total;
+    totals[g] = sum[g][0];
   }
 }
 

@@ -3,14 +3,6 @@
 
 namespace sprnn {
 
-template <int N>
-__device__ __forceinline__ bool pending(const Words<N>& words) {
-  bool any = false;
-#pragma unroll
-  for (int i = 0; i < N; ++i) any |= words.w[i] == kPending;
-  return any;
-}
-
 // Copies a slot of GROUPS x CHUNKS chunks of N words into shared memory, where PAD chunks follow
 // each group, polling each chunk until all of its words are published. IN_FLIGHT polls of a thread
 // overlap. False when the watch's budget is spent.

@@ -53,6 +53,93 @@ __device__ __forceinline__ void store_relaxed(Words<N>* p, Words<N> v) {
 #endif
 }
 
+// ---- shared memory
+
+// The address of a place in shared memory, to be added to an offset before load_shared.
+__device__ __forceinline__ unsigned shared_address(const void* p) {
+#ifdef SPRNN_SIM
+  return 0;  // offsets are addresses, from the operand's start
+#else
+  return (unsigned)__cvta_generic_to_shared(p);
+#endif
+}
+
+// Loads N words. `start` is where addresses count from on a CPU, and is not looked at on a GPU.
+template <int N>
+__device__ __forceinline__ Words<N> load_shared(const char* start, unsigned address) {
+#ifdef SPRNN_SIM
+  return *reinterpret_cast<const Words<N>*>(start + address);
+#else
+  Words<N> v;
+  if constexpr (N == 1) {
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v.w[0]) : "r"(address));
+  } else if constexpr (N == 2) {
+    asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.w[0]), "=r"(v.w[1]) : "r"(address));
+  } else {
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.w[0]), "=r"(v.w[1]), "=r"(v.w[2]), "=r"(v.w[3]) : "r"(address));
+  }
+  return v;
+#endif
+}
+
+// ---- the copy engine: bulk copies from global into shared memory, and the barrier that counts them in
+
+// To be called by one thread before the block's first barrier.
+__device__ __forceinline__ void init_arrival(unsigned long long* arrival) {
+#ifdef SPRNN_SIM
+  *arrival = 0;
+#else
+  asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"((unsigned)__cvta_generic_to_shared(arrival)) : "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+#endif
+}
+
+// Announces `bytes` bytes of copies; the arrival is complete when all of them are in shared memory.
+__device__ __forceinline__ void expect_bytes(unsigned long long* arrival, unsigned bytes) {
+#ifdef SPRNN_SIM
+  *arrival += bytes;  // the low half counts bytes under way, the high half completed arrivals
+#else
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
+                   (unsigned)__cvta_generic_to_shared(arrival)), "r"(bytes) : "memory");
+#endif
+}
+
+// Copies `bytes` bytes, a multiple of 16 as both addresses are.
+__device__ __forceinline__ void copy_bulk(Words<4>* to, const Words<4>* from, unsigned bytes,
+                                          unsigned long long* arrival) {
+#ifdef SPRNN_SIM
+  for (unsigned i = 0; i < bytes / 16; ++i) to[i] = from[i];
+  *arrival -= bytes;
+  if ((unsigned)*arrival == 0) *arrival += 1ull << 32;
+#else
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+          (unsigned)__cvta_generic_to_shared(to)),
+      "l"(from), "r"(bytes), "r"((unsigned)__cvta_generic_to_shared(arrival)) : "memory");
+#endif
+}
+
+// Waits for the copies of one arrival; `parity` alternates from 0. Copies always end, so this does.
+__device__ __forceinline__ void wait_for_copies(unsigned long long* arrival, unsigned parity) {
+#ifdef SPRNN_SIM
+  while ((*arrival >> 32 & 1) == parity) SPRNN_SPIN();
+#else
+  unsigned done = 0;
+  while (!done) {
+    asm volatile(
+        "{\n"
+        ".reg .pred p;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+        "selp.u32 %0, 1, 0, p;\n"
+        "}"
+        : "=r"(done) : "r"((unsigned)__cvta_generic_to_shared(arrival)), "r"(parity) : "memory");
+  }
+#endif
+}
+
+// ---- order and time
+
 // Adds one; what this thread wrote, or saw through a barrier of its block, is visible before it.
 __device__ __forceinline__ void arrive_release(unsigned* counter) {
 #ifdef SPRNN_SIM
@@ -88,6 +175,47 @@ __device__ __forceinline__ unsigned long long globaltimer_ns() {
   return t;
 #endif
 }
+
+// Asks for a line to be brought into L2, some steps before it is read.
+__device__ __forceinline__ void prefetch_l2(const float* p) {
+#ifndef SPRNN_SIM
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+#endif
+}
+
+// Lets `cycles` cycles of this SM go by.
+__device__ __forceinline__ void pause_cycles(int cycles) {
+#ifndef SPRNN_SIM
+  const unsigned start = clock();
+  while ((unsigned)clock() - start < (unsigned)cycles) {
+  }
+#endif
+}
+
+// Makes the compiler believe that `word` changes here, at no cost.
+template <class Word>
+__device__ __forceinline__ void opaque(Word& word) {
+  asm volatile("" : "+r"(word));
+}
+
+// One lane of a warp whose lanes are all here; the compiler knows that it is one.
+__device__ __forceinline__ bool elect_lane() {
+#ifdef SPRNN_SIM
+  return threadIdx.x % 32 == 0;
+#else
+  unsigned elected;
+  asm volatile(
+      "{\n"
+      ".reg .pred p;\n"
+      "elect.sync _|p, 0xFFFFFFFF;\n"
+      "selp.u32 %0, 1, 0, p;\n"
+      "}"
+      : "=r"(elected));
+  return elected;
+#endif
+}
+
+// ---- numbers
 
 __device__ __forceinline__ float half_to_float(unsigned short bits) {
 #ifdef SPRNN_SIM
@@ -127,6 +255,17 @@ __device__ __forceinline__ unsigned short float_to_bf16(float x) {
   unsigned short bits;
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
   return bits;
+#endif
+}
+
+// The high half of a word in both halves.
+__device__ __forceinline__ unsigned high_half_twice(unsigned word) {
+#ifdef SPRNN_SIM
+  return word >> 16 | (word & 0xFFFF0000u);
+#else
+  unsigned twice;
+  asm("prmt.b32 %0, %1, 0, 0x3232;" : "=r"(twice) : "r"(word));
+  return twice;
 #endif
 }
 

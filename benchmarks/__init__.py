@@ -1,0 +1,1 @@
+"""Measurements on a GPU: ours and the peers', and the report of them. Run from the repository's root."""

@@ -1,0 +1,1 @@
+"""Other systems that compute the same recurrences, each timed as its own users would call it."""

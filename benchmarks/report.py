@@ -1,0 +1,99 @@
+"""Writes a results file as tables and plots: no figure in them is typed by hand.
+
+    python -m benchmarks.report benchmarks/results/h200.json [--output DIR]
+
+The file is named after the GPU that the rows name, and the plots lie beside it. The same rows give
+the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from benchmarks.atomic import write_text
+from benchmarks.report_plots import PLOTS, draw
+from benchmarks.report_tables import (
+    ablation_table,
+    acceptance_table,
+    every_case,
+    layer_table,
+    only_one,
+    sweep_table,
+)
+from benchmarks.results_file import Row, read_rows
+
+_METHOD = """\
+Medians of microseconds a time step, by CUDA events around one call of T steps with everything that the
+call launches; ours is timed before the peers and after them, in the same process. Weights are random and
+unstructured, with exactly the named density in every recurrent matrix. Every system gets the same
+numbers, rounded to the storage type, and the outputs of the timed calls are compared with float64:
+errors are ||y - reference|| / ||reference||. An fp16 row competes with peers of every precision, an fp32
+row with true fp32 alone. `pad8` runs the batch padded to 8 columns. The ratio is the best peer's time
+over ours.
+"""
+
+
+def gpu_slug(gpu: str) -> str:
+    """ "NVIDIA H200" is h200, "NVIDIA H100 80GB HBM3" is h100; any other name its own words."""
+    model = re.search(r"\b[A-Z]{1,3}\d{2,4}\b", gpu)
+    return model.group().lower() if model else re.sub(r"\W+", "-", gpu.lower()).strip("-")
+
+
+def report_text(rows: list[Row], slug: str) -> str:
+    """The whole page, in Markdown."""
+    gpu = only_one(rows, "gpu")
+    commits = ", ".join(sorted({r["commit"] or "unknown" for r in rows}))
+    versions = {name: version for r in rows for name, version in r["versions"].items()}
+    listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    sections = [
+        f"# Measured on one {gpu}\n",
+        f"Commit {commits}; {listed or 'no other systems'}. Written by `python -m benchmarks.report`.\n",
+        _METHOD,
+        "## What is asked for\n",
+        acceptance_table(rows),
+        "## The ablation\n",
+        ablation_table(rows),
+        _picture(slug, "ablation"),
+    ]
+    for group, title in (("density", "By density"), ("size", "By hidden size"), ("batch", "By batch")):
+        sections += [f"## {title}\n", sweep_table(rows, group), _picture(slug, group)]
+    sections += ["## The whole layer, input product included\n", layer_table(rows)]
+    sections += ["## Every case and every peer\n", every_case(rows)]
+    return "\n".join(sections)
+
+
+def _picture(slug: str, plot: str) -> str:
+    return f"![{PLOTS[plot]}]({slug}_{plot}.svg)\n"
+
+
+def write_report(rows: list[Row], folder: Path) -> list[Path]:
+    """Writes the page and its plots into ``folder``; returns their paths."""
+    slug = gpu_slug(only_one(rows, "gpu"))
+    page = folder / f"{slug}.md"
+    write_text(page, report_text(rows, slug))
+    written = [page]
+    for plot in PLOTS:
+        path = folder / f"{slug}_{plot}.svg"
+        write_text(path, draw(plot, rows))
+        written.append(path)
+    return written
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path, metavar="JSON")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="(default: beside the results)")
+    options = parser.parse_args()
+    rows = read_rows(options.results)
+    if not rows:
+        raise SystemExit(f"{options.results} holds no rows")
+    for path in write_report(rows, options.output or options.results.parent):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

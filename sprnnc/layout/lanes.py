@@ -1,0 +1,60 @@
+"""Which lane of its row holds a non-zero, and which *load group* it is served with.
+
+Lanes that load together (32, 16 or 8 for loads of 4, 8 or 16 bytes) are a load group; it takes one
+wavefront where its lanes hit different banks. Loads of a group need as many slots as its busiest lane
+and, where they must be free of conflicts, as its busiest bank.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnnc.layout.options import LANES, BankOrder
+from sprnnc.layout.partition import IntArray
+from sprnnc.layout.rows import Rows
+
+
+def deal_lanes(rows: Rows, position: IntArray, together: int, order: BankOrder) -> IntArray:
+    """Lane 0 to 31 of every non-zero: a row's are dealt to its lanes in turn.
+
+    Coloured: by bank, and first over the load groups that share the row, so that each gets its part of
+    every bank. Greedy: one of each bank in turn. Plain: in the order of positions.
+    """
+    bank = position % together
+    if order is BankOrder.PLAIN:
+        turn = _place_in_run(rows.row, np.lexsort((position, rows.row)))
+    elif order is BankOrder.GREEDY:
+        of_bank = _place_in_run(rows.row * np.int64(together) + bank, np.lexsort((position, bank, rows.row)))
+        turn = _place_in_run(rows.row, np.lexsort((bank, of_bank, rows.row)))
+    else:
+        turn = _place_in_run(rows.row, np.lexsort((bank, rows.row)))
+    lanes = rows.lanes[rows.row]
+    if order is BankOrder.COLOURED:
+        groups = np.maximum(1, lanes // together)
+        within = turn % groups * together + turn // groups % np.minimum(lanes, together)
+    else:
+        within = turn % lanes
+    lane: IntArray = (rows.place[rows.row] * lanes + within).astype(np.int32)
+    return lane
+
+
+def place_in_lane(
+    node: NDArray[np.int64], position: IntArray, together: int, order: BankOrder
+) -> NDArray[np.int64]:
+    """The slot of every non-zero where conflicts are taken as they come; ``node`` names its lane.
+
+    Greedy: a lane's first slots hold what it was dealt first (see ``deal_lanes``).
+    """
+    keys = (position % together, node) if order is BankOrder.GREEDY else (position, node)
+    return _place_in_run(node, np.lexsort(keys))
+
+
+def _place_in_run(key: IntArray, order: NDArray[np.int64]) -> IntArray:
+    """The how-manieth of its key each element is, counted along ``order``, in which keys lie together."""
+    ordered = key[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    runs = np.diff(np.concatenate([starts, [len(ordered)]]))
+    place = np.empty(len(key), np.int64)
+    place[order] = np.arange(len(key)) - np.repeat(starts, runs)
+    return place

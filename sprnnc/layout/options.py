@@ -1,0 +1,87 @@
+"""What the layout must know of the schedule, and its estimate of a gather's cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+LANES = 32
+LANES_PER_ROW = (1, 2, 4, 8, 16, 32)
+# Hopper, measured: a dependent shuffle and add; warps that issue side by side on one SM.
+_ROUND_CYCLES = 28
+_SCHEDULERS = 4
+# A bank of a load group holds this many standard deviations more than the mean, after evening.
+_BANK_EXCESS = 1.6
+
+
+class BankOrder(Enum):
+    """How the non-zeros of a load group are ordered into slots."""
+
+    COLOURED = "coloured"  # free of bank conflicts, in the fewest slots: an exact edge colouring
+    GREEDY = "greedy"  # row by row, one non-zero of each bank in turn: the paper's baseline
+    PLAIN = "plain"  # in column order
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutOptions:
+    """``together``: lanes that one wavefront serves, 128 bytes by the width of a load.
+
+    ``lanes_per_row``: None where the layout may choose. ``register_slots``: slots that a thread can
+    hold in registers; the others cost a load of ``slot_words`` words each.
+    ``width`` and ``groups``: batch columns of a load, and loads a position. ``slot_instructions``:
+    instructions that one slot costs a warp. ``even_banks``: whether units may move to even banks out.
+    """
+
+    warps: int
+    together: int
+    width: int
+    groups: int
+    bank_order: BankOrder
+    even_banks: bool
+    lanes_per_row: int | None
+    register_slots: int
+    slot_words: int
+    slot_instructions: float
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """Lanes a row that may be considered: each of a row's first ``width`` lanes ends with one column."""
+        if self.lanes_per_row is not None:
+            return (max(self.lanes_per_row, self.width),)
+        return tuple(n for n in LANES_PER_ROW if n >= max(self.width, 4))
+
+    def expected_slots(self, lanes_per_row: int, row_nonzeros: float, longest: int) -> float:
+        """Slots of a bundle whose rows have ``row_nonzeros`` on average and ``longest`` at most."""
+        by_lane = -(-longest // lanes_per_row)
+        if self.bank_order is not BankOrder.COLOURED:
+            return by_lane
+        rows = max(1, self.together // lanes_per_row)
+        groups_of_row = max(1, lanes_per_row // self.together)
+        by_bank = rows * row_nonzeros / groups_of_row / self.together
+        return max(by_lane, by_bank + _BANK_EXCESS * by_bank**0.5 / groups_of_row**0.5)
+
+    def gather_cycles(self, lanes_per_row: int, bundles: Sequence[tuple[int, float]]) -> float:
+        """Estimated cycles of one step, for ``bundles`` of (warps that have one, slots).
+
+        The gather is bound by the shared-memory pipe (32 / ``together`` wavefronts a load) or by
+        issuing instructions, whichever is slower; then the rows are added up across lanes.
+        """
+        halvings, rounds = reduction_rounds(lanes_per_row, self.width)
+        shuffles = self.groups * (self.width - (self.width >> halvings) + rounds)
+        wavefronts = issued = own = 0.0
+        for warps, slots in bundles:
+            loads = slots * self.groups * (LANES // self.together)
+            wavefronts += warps * (loads + 2 * shuffles)
+            side_by_side = -(-warps // _SCHEDULERS)
+            issued += side_by_side * (slots * self.slot_instructions + 4 * shuffles)
+            own += slots
+        elsewhere = max(0.0, own - self.register_slots) * self.slot_words
+        wavefronts += elsewhere * max((w for w, _ in bundles), default=0)
+        return max(wavefronts, issued) + _ROUND_CYCLES * (halvings + rounds)
+
+
+def reduction_rounds(lanes_per_row: int, width: int) -> tuple[int, int]:
+    """Rounds that add ``lanes_per_row`` lanes up: first those that halve the columns, then plain ones."""
+    halvings = min(width.bit_length(), lanes_per_row.bit_length()) - 1
+    return halvings, lanes_per_row.bit_length() - 1 - halvings

@@ -1,0 +1,107 @@
+"""Pass 5a, units -> warps and lanes: every total ends in the lane that keeps the unit's state.
+
+A *bundle* is what a warp gathers at once: one row each of 32 / ``lanes_per_row`` units, each row
+spread over that many lanes. A warp has one bundle for each product of its units, so the gates of a
+unit all end in the same lanes, and nothing but the exchanged vectors ever leaves a warp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnnc.layout.options import LANES, LayoutOptions
+from sprnnc.layout.partition import NOBODY, IntArray, Partition
+from sprnnc.passes.recurrence import Recurrence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpacePlacement:
+    """Units of one space on warps and lanes.
+
+    ``unit`` int32 [blocks, items, warps, places]: whose rows lie there, or NOBODY.
+    ``item``, ``warp``, ``place`` int32 [size]: where each unit is within its block.
+    ``warps_of_item``: warps that own a unit of that item in any block, the first ones.
+    ``cycles``: estimated cycles of the space's gathers by ``lanes_per_row`` that was considered.
+    """
+
+    lanes_per_row: int
+    unit: IntArray
+    item: IntArray
+    warp: IntArray
+    place: IntArray
+    warps_of_item: tuple[int, ...]
+    cycles: Mapping[int, int]
+
+    @property
+    def items(self) -> int:
+        return len(self.warps_of_item)
+
+    @property
+    def places(self) -> int:
+        return LANES // self.lanes_per_row
+
+
+def place_units(
+    recurrence: Recurrence,
+    nonzeros: Mapping[str, NDArray[np.int64]],
+    partition: Partition,
+    options: LayoutOptions,
+) -> dict[str, SpacePlacement]:
+    """The placement of every space; where ``lanes_per_row`` is open, the one of fewest cycles is taken.
+
+    ``nonzeros`` gives for each weight its count of non-zeros by row.
+    """
+    placements = {}
+    for space in recurrence.spaces:
+        rows = [nonzeros[p.weight] for p in recurrence.products_of(space.name)]
+        owner = partition.spaces[space.name].block
+        cycles = {n: _cycles(rows, owner, partition.blocks, n, options) for n in options.candidates}
+        lanes = min(cycles, key=cycles.__getitem__)
+        placements[space.name] = _place(rows, owner, partition.blocks, lanes, options.warps, cycles)
+    return placements
+
+
+def _cycles(
+    rows: list[NDArray[np.int64]], owner: IntArray, blocks: int, lanes: int, options: LayoutOptions
+) -> int:
+    """Estimated cycles with ``lanes`` lanes a row, the longest rows of any block counting."""
+    places = LANES // lanes
+    units = np.bincount(owner, minlength=blocks).max()
+    sets = -(-units // places)
+    bundles = []
+    for first in range(0, sets, options.warps):
+        warps = min(options.warps, sets - first)
+        for counts in rows:
+            slots = options.expected_slots(lanes, float(counts.mean()), int(counts.max()))
+            bundles.append((warps, slots))
+    return round(options.gather_cycles(lanes, bundles))
+
+
+def _place(
+    rows: list[NDArray[np.int64]],
+    owner: IntArray,
+    blocks: int,
+    lanes: int,
+    warps: int,
+    cycles: Mapping[int, int],
+) -> SpacePlacement:
+    """Units of a block, longest first, fill bundles one after the other: rows of similar length meet."""
+    size, places = len(owner), LANES // lanes
+    load = sum(rows, np.zeros(size, np.int64))
+    order = np.lexsort((-load, owner))
+    first = np.searchsorted(owner[order], np.arange(blocks))
+    rank = np.empty(size, np.int64)
+    rank[order] = np.arange(size) - first[owner[order]]
+    bundle, place = np.divmod(rank, places)
+    item, warp = np.divmod(bundle, warps)
+    bundles = int(bundle.max()) + 1
+    items = -(-bundles // warps)
+    unit = np.full((blocks, items, warps, places), NOBODY, np.int32)
+    unit[owner, item, warp, place] = np.arange(size, dtype=np.int32)
+    warps_of_item = tuple(min(warps, bundles - i * warps) for i in range(items))
+    as_int = [a.astype(np.int32) for a in (item, warp, place)]
+    return SpacePlacement(lanes, unit, *as_int, warps_of_item, cycles)
