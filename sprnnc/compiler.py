@@ -31,7 +31,7 @@ from sprnnc.layout import partition as partition_stage
 from sprnnc.passes import phases as phases_stage
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule import assemble as schedule_stage
-from sprnnc.schedule.choices import Choices, print_choices
+from sprnnc.schedule.choices import Choices, Unpack, print_choices
 from sprnnc.schedule.choose import MAX_BATCH, choose
 from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
@@ -147,7 +147,7 @@ def _schedule_and_build(
     target: Target,
     trace: Trace,
 ) -> tuple[Plan, KernelModel, str, Cubin | None]:
-    """Stages 6 to 8; a plan that spills goes back to 6 with three quarters of its register slots."""
+    """Stages 6 to 8; a plan that spills goes back to 6: without a second register a slot, then with fewer slots."""
     limit: int | None = None
     for _ in range(_BUILD_ATTEMPTS):
         with trace.stage("schedule") as dump:
@@ -166,7 +166,8 @@ def _schedule_and_build(
         used = cubin.resources["recurrence"]
         if used.spill_bytes == 0:
             return plan, kernel, source, cubin
-        limit = sum(p.register_slots for p in plan.phases) * 3 // 4
+        slots = sum(p.register_slots for p in plan.phases)
+        limit = slots if plan.unpack is Unpack.ONCE and limit is None else slots * 3 // 4
     raise fail(
         "E411",
         f"the kernel spills {used.spill_bytes} bytes of registers even with {limit} register slots",

@@ -4,6 +4,9 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <atomic>
+#include <thread>
+
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -102,6 +105,22 @@ inline size_t state_bytes(const PeerProblem& problem) {
 
 inline size_t sequence_bytes(const PeerProblem& problem) { return problem.steps * state_bytes(problem); }
 
+// Holds a stream until everything that is to be timed is enqueued: the processor's own time does not count.
+class HeldStream {
+  public:
+    explicit HeldStream(cudaStream_t stream) {
+        CHECKED(cudaLaunchHostFunc(stream, &HeldStream::wait, &open_));
+    }
+    void release() { open_.store(true); }
+    ~HeldStream() { release(); }
+
+  private:
+    static void CUDART_CB wait(void* open) {
+        while (!static_cast<std::atomic<bool>*>(open)->load()) std::this_thread::yield();
+    }
+    std::atomic<bool> open_{false};
+};
+
 // Times `call`, which enqueues one whole sequence on the stream, and fetches nothing.
 // The outputs `y` [T, B, H] are poisoned between the warm-ups and the timed calls, so that a check of
 // them afterwards is a check of what was timed. All bits 1 is a NaN in every type.
@@ -111,9 +130,11 @@ void time_calls(const PeerProblem& problem, const PeerTiming& timing, void* y, C
     const cudaStream_t stream = the_stream();
     Event first, last;
     const auto elapsed_ms = [&] {
+        HeldStream held(stream);
         CHECKED(cudaEventRecord(first, stream));
         call();
         CHECKED(cudaEventRecord(last, stream));
+        held.release();
         CHECKED(cudaEventSynchronize(last));
         float ms = 0;
         CHECKED(cudaEventElapsedTime(&ms, first, last));

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -132,14 +133,35 @@ class CudaDevice:
             *tail,
         )
 
+    @contextmanager
+    def _held_stream(self) -> Iterator[None]:
+        """Nothing that is enqueued inside begins before the end, whatever happens in between."""
+        gate = self._call("cuMemHostAlloc", 4, self._driver.CU_MEMHOSTALLOC_DEVICEMAP)
+        word = ctypes.c_uint32.from_address(int(gate))
+        word.value = 0
+        try:
+            address = int(self._call("cuMemHostGetDevicePointer", gate, 0))
+            equal = self._driver.CUstreamWaitValue_flags.CU_STREAM_WAIT_VALUE_EQ
+            with suppress(DeviceError):  # where the driver has no such waits, the stream is not held
+                self._call("cuStreamWaitValue32", self._stream, address, 1, int(equal))
+            yield
+        finally:
+            word.value = 1
+            self._driver.cuStreamSynchronize(self._stream)
+            self._driver.cuMemFreeHost(gate)
+
     def timed_us(self, work: Callable[[], None]) -> float:
-        """Microseconds between events around ``work`` on this device's stream."""
+        """Microseconds between events around ``work`` on this device's stream.
+
+        The stream is held until everything is enqueued, so that the processor's time does not count.
+        """
         self._make_current()
         first = self._call("cuEventCreate", 0)
         last = self._call("cuEventCreate", 0)
-        self._call("cuEventRecord", first, self._stream)
-        work()
-        self._call("cuEventRecord", last, self._stream)
+        with self._held_stream():
+            self._call("cuEventRecord", first, self._stream)
+            work()
+            self._call("cuEventRecord", last, self._stream)
         self._call("cuEventSynchronize", last)
         elapsed = float(self._call("cuEventElapsedTime", first, last)) * 1e3
         self._call("cuEventDestroy", first)

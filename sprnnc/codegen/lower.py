@@ -59,7 +59,7 @@ def lower_to_kernel(
         sums=sums,
         lamport=plan.choices.exchange.value is Exchange.LAMPORT,
         pauses=_pauses(plan),
-        keeps_packed=plan.choices.unpack.value is Unpack.EACH_STEP,
+        keeps_packed=plan.unpack is Unpack.EACH_STEP,
         constants=_constants(recurrence, plan),
         input_products=tuple(
             input_product_model(recurrence, product, names) for product in recurrence.input_products

@@ -11,6 +11,8 @@ LANES_PER_ROW = (1, 2, 4, 8, 16, 32)
 # Hopper, measured: a dependent shuffle and add; warps that issue side by side on one SM.
 _ROUND_CYCLES = 28
 _SCHEDULERS = 4
+# Cycles an instruction of a gather: where several warps share a scheduler, and where one has it alone.
+_SHARED_ISSUE, _LONE_ISSUE = 1.3, 1.8
 # A bank of a load group holds this many standard deviations more than the mean, after evening.
 _BANK_EXCESS = 1.6
 
@@ -64,21 +66,22 @@ class LayoutOptions:
     def gather_cycles(self, lanes_per_row: int, bundles: Sequence[tuple[int, float]]) -> float:
         """Estimated cycles of one step, for ``bundles`` of (warps that have one, slots).
 
-        The gather is bound by the shared-memory pipe (32 / ``together`` wavefronts a load) or by
-        issuing instructions, whichever is slower; then the rows are added up across lanes.
+        The gather is bound by the shared-memory pipe (32 / ``together`` wavefronts a load), by what the
+        busiest scheduler has to issue, or by what one warp can issue alone; then rows are added up.
         """
         halvings, rounds = reduction_rounds(lanes_per_row, self.width)
         shuffles = self.groups * (self.width - (self.width >> halvings) + rounds)
-        wavefronts = issued = own = 0.0
+        wavefronts = busiest = alone = own = 0.0
         for warps, slots in bundles:
-            loads = slots * self.groups * (LANES // self.together)
-            wavefronts += warps * (loads + 2 * shuffles)
-            side_by_side = -(-warps // _SCHEDULERS)
-            issued += side_by_side * (slots * self.slot_instructions + 4 * shuffles)
+            instructions = slots * self.slot_instructions + 4 * shuffles
+            wavefronts += warps * (slots * self.groups * (LANES // self.together) + shuffles)
+            busiest += -(-warps // _SCHEDULERS) * instructions
+            alone += instructions
             own += slots
         elsewhere = max(0.0, own - self.register_slots) * self.slot_words
         wavefronts += elsewhere * max((w for w, _ in bundles), default=0)
-        return max(wavefronts, issued) + _ROUND_CYCLES * (halvings + rounds)
+        bound = max(wavefronts, _SHARED_ISSUE * busiest, _LONE_ISSUE * alone)
+        return bound + _ROUND_CYCLES * (halvings + rounds)
 
 
 def reduction_rounds(lanes_per_row: int, width: int) -> tuple[int, int]:

@@ -10,10 +10,10 @@ from sprnnc.diagnostics import InternalError
 from sprnnc.layout.layout import Layout, PhaseLayout, Rank
 from sprnnc.layout.options import LANES
 from sprnnc.passes.recurrence import Recurrence
-from sprnnc.schedule.choices import Choices, print_choices
+from sprnnc.schedule.choices import Choices, Unpack, print_choices
 from sprnnc.schedule.memory import PhaseMemory, column_groups, fixed_memory
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup, Segment, SpacePlan
-from sprnnc.schedule.registers import position_step, register_slots, slot_encoding
+from sprnnc.schedule.registers import decide_unpack, position_step, register_slots, slot_encoding
 from sprnnc.schedule.tiers import Tiers, fewest_slots, split_tiers
 from sprnnc.target import Target
 
@@ -37,8 +37,10 @@ def assemble(
     spaces = tuple(_space_plan(s, layout, groups) for s in recurrence.spaces)
 
     registers = register_slots(model, recurrence, choices, batch, target)
+    unpack = decide_unpack(choices, sum(p.slots for p in layout.phases), registers)
     if register_limit is not None:
         registers = min(registers, register_limit)
+        unpack = choices.unpack.value if choices.unpack.by_user else Unpack.EACH_STEP
     phases, taken = [], memory.bytes
     for laid_out, where in zip(layout.phases, memory.phases, strict=True):
         slot_bytes = LANES * encoding.value * 4 * laid_out.gather_warps  # one slot of every warp
@@ -58,6 +60,7 @@ def assemble(
         batch=batch,
         choices=choices,
         encoding=encoding,
+        unpack=unpack,
         groups=groups,
         spaces=spaces,
         phases=tuple(phases),
@@ -142,7 +145,8 @@ def print_plan(plan: Plan) -> str:
     """Every decision with its reason, then the loops of every phase."""
     lines = [
         f"plan for {plan.target}: {plan.dtype.value}, batch {plan.batch} as "
-        f"{plan.groups} x {plan.width} columns, {plan.shared_bytes} bytes of shared memory"
+        f"{plan.groups} x {plan.width} columns, {plan.shared_bytes} bytes of shared memory, "
+        f"slots unpacked {plan.unpack.value}"
     ]
     lines += [f"  {line}" for line in print_choices(plan.choices).splitlines()]
     for s in plan.spaces:

@@ -48,8 +48,9 @@ class UnitOrder(Enum):
 class Unpack(Enum):
     """When value and position are taken out of a slot's word."""
 
-    EACH_STEP = "each_step"  # two instructions more a slot, one register
+    FITTING = "fitting"  # once where the registers hold it, otherwise in each step
     ONCE = "once"  # before the loop, which costs a second register a slot
+    EACH_STEP = "each_step"  # two instructions more a slot, one register
 
 
 class Tier(Enum):

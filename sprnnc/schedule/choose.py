@@ -85,10 +85,8 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
             max(8, min(16, step_bytes // 1024)), "warps that look after a bulk copy of about 1 KiB each"
         ),
         "polls_in_flight": Choice(2, "two polls of a thread overlap"),
-        "first_poll_cycles": Choice(
-            target.first_poll_cycles, "what the others publish is not there before: a poll would only jam"
-        ),
-        "activations": Choice(Activations.ACCURATE, "accurate unless asked otherwise"),
+        "first_poll_cycles": _first_poll(target, step_bytes),
+        "activations": _activations(model.dtype),
         "column_width": Choice(
             width, f"one {width * model.dtype.size_bytes}-byte load serves {min(width, batch)} batch columns"
         ),
@@ -97,7 +95,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "unit_order": Choice(UnitOrder.EVEN, "load groups read every bank about equally often"),
         "register_slots": Choice(-1, "as many as the register file holds"),
         "shared_slots": Choice(-1, "as many as shared memory holds"),
-        "unpack": Choice(Unpack.EACH_STEP, "one register a slot: twice as many slots stay in registers"),
+        "unpack": Choice(Unpack.FITTING, "once spares two instructions a slot, but takes a second register"),
         "unroll": Choice(4, "loads of slots that overlap where they come from memory, 16 bytes each"),
         "prefetch": Choice(4, "streamed loads of 16 bytes on their way while the block waits"),
         "chain": Choice(4, "fp16 additions before the sum is joined to fp32: as precise, and as fast"),
@@ -105,6 +103,20 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
         ),
     }
+
+
+def _first_poll(target: Target, step_bytes: int) -> Choice[int]:
+    """A poll that comes before the data only delays the stores that it waits for, and larger vectors more."""
+    if not target.first_poll_cycles:
+        return Choice(0, "there is nothing to wait for")
+    cycles = target.first_poll_cycles + 5 * (step_bytes // 1024)
+    return Choice(cycles, "what the others publish is not there before: an earlier look would delay it")
+
+
+def _activations(dtype: DType) -> Choice[Activations]:
+    if dtype is DType.FP32:
+        return Choice(Activations.ACCURATE, "fp32 keeps more bits than the special function unit gives")
+    return Choice(Activations.FAST, f"their error is that of rounding to {dtype.value}, and they take a few cycles")
 
 
 def _fetch(target: Target) -> Choice[Fetch]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sprnnc.cell.ir import DType
-from sprnnc.schedule.choices import Choices, Encoding, Tier
+from sprnnc.schedule.choices import Choices, Encoding, Tier, Unpack
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,10 @@ class PhasePlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A kernel, decided. ``batch`` columns are padded to ``groups`` x ``column_width``."""
+    """A kernel, decided. ``batch`` columns are padded to ``groups`` x ``column_width``.
+
+    ``unpack`` is never FITTING: that is decided here.
+    """
 
     target: str
     dtype: DType
@@ -110,6 +113,7 @@ class Plan:
     batch: int
     choices: Choices
     encoding: Encoding
+    unpack: Unpack
     groups: int
     spaces: tuple[SpacePlan, ...]
     phases: tuple[PhasePlan, ...]

@@ -46,6 +46,13 @@ def register_slots(
     return max(0, free) // words
 
 
+def decide_unpack(choices: Choices, slots: int, registers: int) -> Unpack:
+    """Once where two registers for each of a lane's ``slots`` fit into room for ``registers`` single ones."""
+    if choices.unpack.value is not Unpack.FITTING:
+        return choices.unpack.value
+    return Unpack.ONCE if 2 * slots <= registers else Unpack.EACH_STEP
+
+
 def layout_options(
     model: Model, recurrence: Recurrence, choices: Choices, batch: int, target: Target
 ) -> LayoutOptions:
@@ -72,5 +79,5 @@ def _slot_instructions(model: Model, choices: Choices, groups: int) -> float:
         multiply = width / 2 + 2 * width / choices.chain.value
     else:
         multiply = width if model.dtype is DType.FP32 else 2 * width
-    unpack = 0 if choices.unpack.value is Unpack.ONCE else 3
+    unpack = 2 if choices.unpack.value is Unpack.EACH_STEP else 0
     return unpack + groups * (1 + multiply)

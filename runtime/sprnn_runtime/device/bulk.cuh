@@ -14,6 +14,7 @@ __device__ __forceinline__ bool collect_bulk(const unsigned* slot, unsigned* ope
   if (warp >= COURIERS) return true;
   // Runs are whole lines of 128 bytes, which is what the copy engine moves fast.
   constexpr int kLine = 8, kRun = (CHUNKS + COURIERS * kLine - 1) / (COURIERS * kLine) * kLine;
+  constexpr int kLooks = (kRun + 31) / 32;
   const int first = warp * kRun;
   const int length = first + kRun <= CHUNKS ? kRun : CHUNKS - first;
   if (length <= 0) return true;
@@ -29,15 +30,16 @@ __device__ __forceinline__ bool collect_bulk(const unsigned* slot, unsigned* ope
     }
     wait_for_copies(arrivals + warp, parity);
     parity ^= 1;
-    unsigned largest = 0;  // of all words: pending is the largest there is
+    bool missing = false;
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g) {
 #pragma unroll
-      for (int i = 0; i < kRun; i += 32) {
-        if (i + lane < length) largest = largest_word(largest, to[g * (CHUNKS + PAD) + i + lane]);
+      for (int i = 0; i < kLooks; ++i) {
+        const int at = i * 32 + lane;
+        missing |= at < length && pending(to[g * (CHUNKS + PAD) + at]);
       }
     }
-    if (!__any_sync(0xFFFFFFFFu, largest == kPending)) return true;
+    if (!__any_sync(0xFFFFFFFFu, missing)) return true;
     if (__any_sync(0xFFFFFFFFu, watch.spent())) return false;
     SPRNN_SPIN();
   }

@@ -14,17 +14,10 @@ __device__ __forceinline__ unsigned publishable(unsigned word) {
 
 template <int N>
 __device__ __forceinline__ bool pending(const Words<N>& words) {
-  bool any = false;
+  unsigned largest = words.w[0];  // pending is the largest word there is
 #pragma unroll
-  for (int i = 0; i < N; ++i) any |= words.w[i] == kPending;
-  return any;
-}
-
-template <int N>
-__device__ __forceinline__ unsigned largest_word(unsigned so_far, const Words<N>& words) {
-#pragma unroll
-  for (int i = 0; i < N; ++i) so_far = words.w[i] > so_far ? words.w[i] : so_far;
-  return so_far;
+  for (int i = 1; i < N; ++i) largest = words.w[i] > largest ? words.w[i] : largest;
+  return largest == kPending;
 }
 
 // status[0] is 0 while all is well; the first block that gives up writes {code, block, step, phase}.

@@ -26,7 +26,7 @@ __device__ __forceinline__ bool collect_lamport(const unsigned* slot, unsigned* 
         SPRNN_SPIN();
         chunk[i] = load_relaxed(from + at);
       }
-      to[at + at / CHUNKS * PAD] = chunk[i];
+      to[GROUPS == 1 ? at : at + at / CHUNKS * PAD] = chunk[i];
     }
   }
   return true;
