@@ -15,8 +15,10 @@ from sprnnc.layout.partition import IntArray
 from sprnnc.layout.rows import Rows
 
 
-def deal_lanes(rows: Rows, position: IntArray, together: int, order: BankOrder) -> IntArray:
-    """Lane 0 to 31 of every non-zero: a row's are dealt to its lanes in turn.
+def deal_lanes(
+    rows: Rows, position: IntArray, together: int, order: BankOrder
+) -> tuple[IntArray, NDArray[np.int64]]:
+    """Lane 0 to 31 of every non-zero, and its turn: a row's non-zeros are dealt to its lanes one by one.
 
     Coloured: by bank, and first over the load groups that share the row, so that each gets its part of
     every bank. Greedy: one of each bank in turn. Plain: in the order of positions.
@@ -36,18 +38,15 @@ def deal_lanes(rows: Rows, position: IntArray, together: int, order: BankOrder) 
     else:
         within = turn % lanes
     lane: IntArray = (rows.place[rows.row] * lanes + within).astype(np.int32)
-    return lane
+    return lane, turn
 
 
-def place_in_lane(
-    node: NDArray[np.int64], position: IntArray, together: int, order: BankOrder
-) -> NDArray[np.int64]:
-    """The slot of every non-zero where conflicts are taken as they come; ``node`` names its lane.
+def place_in_lane(node: NDArray[np.int64], turn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The slot of every non-zero where conflicts are taken as they come: a lane's fill in turn.
 
-    Greedy: a lane's first slots hold what it was dealt first (see ``deal_lanes``).
+    ``node`` names the lane.
     """
-    keys = (position % together, node) if order is BankOrder.GREEDY else (position, node)
-    return _place_in_run(node, np.lexsort(keys))
+    return _place_in_run(node, np.lexsort((turn, node)))
 
 
 def _place_in_run(key: IntArray, order: NDArray[np.int64]) -> IntArray:

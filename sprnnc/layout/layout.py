@@ -118,13 +118,13 @@ def _lay_out_phase(
     options: LayoutOptions,
 ) -> PhaseLayout:
     position = _positions(phase, rows, partition)
-    lane = deal_lanes(rows, position, options.together, options.bank_order)
+    lane, turn = deal_lanes(rows, position, options.together, options.bank_order)
     warps = max(max(placements[p.rows.name].warps_of_item) for p in phase.products)
     shape = (partition.blocks, warps, LANES)
     node = np.ravel_multi_index((rows.block[rows.row], rows.warp[rows.row], lane), shape)
     ranks, values, positions = [], [], []
     for rank, mine in _members(phase, rows, placements):
-        slot, padding = _order_slots(node[mine], position[mine], phase.columns, shape, options)
+        slot, padding = _order_slots(node[mine], position[mine], turn[mine], phase.columns, shape, options)
         value = np.zeros(padding.shape, np.float32)
         value[slot, node[mine]] = rows.value[mine]
         padding[slot, node[mine]] = position[mine]
@@ -171,6 +171,7 @@ def _members(
 def _order_slots(
     node: NDArray[np.int64],
     position: IntArray,
+    turn: NDArray[np.int64],
     columns: int,
     shape: tuple[int, int, int],
     options: LayoutOptions,
@@ -185,7 +186,7 @@ def _order_slots(
         padding = _null_positions(columns, int(warp_slots.max(initial=0)), nodes, together)
         _move_padding(padding, slot, node, position, columns, together)
         return slot, padding
-    slot = place_in_lane(node, position, together, options.bank_order)
+    slot = place_in_lane(node, turn)
     return slot, _null_positions(columns, int(slot.max(initial=-1)) + 1, nodes, together)
 
 

@@ -15,17 +15,19 @@ import sprnnc
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SEEDS = range(1, 7)
 STEPS = 12
+WAYS = {"lamport": "threads", "bulk": "bulk"}
 
 
 def compiled(exchange: str) -> sprnnc.Artifact:
-    """A two-phase cell: it has every kind of barrier and exchange."""
+    """A two-phase cell: it has every kind of barrier, and of ``exchange``: lamport, bulk or barrier."""
+    how = {"exchange": "barrier"} if exchange == "barrier" else {"fetch": WAYS[exchange]}
     return sprnnc.compile(
         EXAMPLES / "gru_reset_before.sprnn",
         random_weights=3,
         batch=2,
         target="sim",
         sizes={"I": 70},  # more than one tile of the input product
-        schedule={"exchange": exchange, "blocks": 3, "threads": 96},
+        schedule={**how, "blocks": 3, "threads": 96},
     )
 
 
@@ -41,33 +43,38 @@ COMMON = {
     "publish: a writer missing in phase 2": (PUBLISH, r"publish<Storage, kWidth>(slot, \1, u.unit >= 0 && threadIdx.x != 0);", 1),
     "two units' exchange slots swapped": (r"u\.position;", r"(u.position ^ 1);", 0),
     "wrong parity: the operand of the other step": (r"(collect_\w+<.*>\(\s*)slot, operand_1", r"\1slot + (t % 2 ? -1 : 0) * (slot - exchange_1) / (t ? t : 1), operand_1", 0),
-    "row totals before they are stored": (r"__syncthreads\(\);  // all row totals", r"// all row totals", 0),
-    "row totals of phase 2 before they are stored": (r"__syncthreads\(\);  // all row totals", r"// all row totals", 1),
+    "a round of adding lanes up is missing": (r"distance < LANES;", r"distance < LANES / 2;", 0),
+    "gather before the operand is complete": (r"__syncthreads\(\);  // the operand is complete", r"// the operand is complete", 0),
+    "gather of phase 2 before the operand is complete": (r"__syncthreads\(\);  // the operand is complete", r"// the operand is complete", 1),
+    "a unit's lanes publish another column": (r"% kWidth, u\.h,", r"% kWidth, u.batch_column == 1 ? u.r : u.h,", 0),
     "input tile before it is complete": (r"__syncthreads\(\);  // both tiles", r"// both tiles", 0),
     "input tile overwritten too early": (r"__syncthreads\(\);  // every thread is done", r"// every thread", 0),
-    "a divergent barrier": (r"__syncthreads\(\);  // all row totals", r"if (warp) __syncthreads();  // all row totals", 0),
-    "slots of a lane swapped": (r"s < (\d+); \+\+s\) \{\n(.*)warp_slots_1 \+ s \*", r"s < \1; ++s) {\n\2warp_slots_1 + (\1 - 1 - s) *", 0),
+    "a divergent barrier": (r"__syncthreads\(\);  // the operand is complete", r"if (warp) __syncthreads();  // the operand is complete", 0),
+    "slots of a lane swapped": (r"words\[4 \* i \+ j\] = run", r"words[(4 * i + j + 1) % WORDS] = run", 0),
 }  # fmt: skip
 LAMPORT = {
-    "gather before the operand is complete": (r"if \(__syncthreads_or\(!arrived\)\) return;", r"if (!arrived) return;", 0),
-    "gather of phase 2 before the operand is complete": (r"if \(__syncthreads_or\(!arrived\)\) return;", r"if (!arrived) return;", 1),
     "a poll that does not wait": (r"while \(pending\(chunk\[i\]\)\)", r"if (false && pending(chunk[i]))", 0),
+}  # fmt: skip
+BULK = {
+    "a copy that nobody looks at": (r"if \(!__any_sync\(0xFFFFFFFFu, missing\)\) return true;", r"return true;", 0),
+    "a copy that nobody waits for": (r"wait_for_copies\(arrivals \+ warp, parity\);", r";", 0),
+    "a courier's run one chunk short": (r"length \* 16, arrivals", r"(length - 1) * 16, arrivals", 0),
+    "the copies of the wrong parity": (r"parity \^= 1;", r";", 0),
 }  # fmt: skip
 BARRIER = {
     "arrival before the block has published": (r"__syncthreads\(\);  // everything this block", r"// everything this block", 0),
-    "read before all blocks have published": (r"if \(__syncthreads_or\(!arrived\)\) return;", r"if (!arrived) return;", 0),
-    "gather before the operand is complete": (r"__syncthreads\(\);  // the operand is complete", r"// the operand is complete", 0),
+    "read before all blocks have published": (r"__syncthreads\(\);  // all blocks have published", r"// all blocks have published", 0),
     "arrival without release": (r"arrive_release\(counter\);", r"atomicAdd(counter, 1u);", 0),
     "one arrival too few": (r"\* kBlocks, watch\)", r"* kBlocks - 1, watch)", 0),
 }  # fmt: skip
 MUTANTS = [
     (exchange, name, *change)
-    for exchange, own in (("lamport", LAMPORT), ("barrier", BARRIER))
+    for exchange, own in (("lamport", LAMPORT), ("bulk", BULK), ("barrier", BARRIER))
     for name, change in (COMMON | own).items()
 ]
 
 
-@pytest.fixture(scope="module", params=["lamport", "barrier"])
+@pytest.fixture(scope="module", params=["lamport", "bulk", "barrier"])
 def whole(request: pytest.FixtureRequest) -> sprnnc.Artifact:
     return compiled(request.param)
 

@@ -1,4 +1,4 @@
-"""Partition, layout and packing keep every non-zero, exactly once, where they say."""
+"""Partition, placement, layout and packing keep every non-zero, exactly once, where they say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from sprnnc.cell.ir import DType
 from sprnnc.language.check import check
 from sprnnc.language.parse import parse
 from sprnnc.layout import layout as stage
-from sprnnc.layout.packing import pack_dense, pack_slots, to_storage, unpack_dense, unpack_slots
+from sprnnc.layout.options import BankOrder, LayoutOptions
+from sprnnc.layout.packing import pack_dense, to_storage, unpack_dense
 from sprnnc.layout.partition import NOBODY, partition, verify
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.passes.recurrence import Recurrence
@@ -43,13 +44,32 @@ def matrices(h: int, r: int, density: float, seed: int) -> dict[str, np.ndarray]
     }
 
 
-def lay_out(h: int, r: int, density: float, blocks: int, warps: int) -> tuple[Recurrence, dict, stage.Layout]:
+def options(warps: int = 2, order: BankOrder = BankOrder.COLOURED, **more: object) -> LayoutOptions:
+    values: dict[str, object] = {
+        "warps": warps,
+        "together": 16,
+        "width": 4,
+        "groups": 1,
+        "bank_order": order,
+        "even_banks": True,
+        "lanes_per_row": None,
+        "register_slots": 40,
+        "slot_words": 1,
+        "slot_instructions": 5.0,
+    }
+    return LayoutOptions(**(values | more))  # type: ignore[arg-type]
+
+
+def lay_out(
+    h: int, r: int, density: float, blocks: int, chosen: LayoutOptions
+) -> tuple[Recurrence, dict[str, np.ndarray], stage.Layout]:
     cell, weights = recurrence(h, r), matrices(h, r, density, h + 100 * r)
     counts = {n: np.count_nonzero(w, axis=1) for n, w in weights.items()}
     parts = partition(cell, counts, blocks)
     verify(parts)
-    layout = stage.lay_out(cell, weights, parts, warps)
+    layout = stage.lay_out(cell, weights, parts, chosen)
     stage.verify(layout)
+    verify(layout.partition)
     return cell, weights, layout
 
 
@@ -59,57 +79,104 @@ def lay_out(h: int, r: int, density: float, blocks: int, warps: int) -> tuple[Re
     density=st.sampled_from([0.0, 0.1, 1.0]),
     blocks=st.integers(1, 9),
     warps=st.integers(1, 4),
+    order=st.sampled_from(list(BankOrder)),
+    lanes=st.sampled_from([None, 4, 8, 16, 32]),
 )
 def test_the_layout_multiplies_like_the_matrices(
-    h: int, r: int, density: float, blocks: int, warps: int
+    h: int, r: int, density: float, blocks: int, warps: int, order: BankOrder, lanes: int | None
 ) -> None:
-    cell, weights, layout = lay_out(h, r, density, blocks, warps)
+    chosen = options(warps, order, lanes_per_row=lanes)
+    cell, weights, layout = lay_out(h, r, density, blocks, chosen)
     for phase, laid_out in zip(cell.phases, layout.phases, strict=True):
-        operand = np.random.default_rng(1).standard_normal(laid_out.columns + 1)
-        operand[-1] = 0
-        lanes = laid_out.value.astype(np.float64) * operand[laid_out.position]
-        ends = np.cumsum(laid_out.slots_of_rank)
-        ranks = [
-            lanes[:, :, e - s : e].sum(axis=(2, 3)) for s, e in zip(laid_out.slots_of_rank, ends, strict=True)
-        ]
-        totals = np.concatenate(ranks, axis=1)
+        operand = np.random.default_rng(1).standard_normal(laid_out.columns + chosen.together)
+        operand[laid_out.columns :] = 0
+        products = laid_out.value.astype(np.float64) * operand[laid_out.position]
+        column = layout.partition.spaces[phase.published[0].space.name].position
+        got = {p.name: np.full(p.rows.size, np.nan) for p in phase.products}
+        first = 0
+        for rank in laid_out.ranks:
+            product = phase.products[rank.product]
+            space = layout.placements[product.rows.name]
+            lanes_of = products[:, :, first : first + rank.slots].sum(axis=2)
+            rows = lanes_of.reshape(*lanes_of.shape[:2], space.places, space.lanes_per_row).sum(axis=3)
+            unit = space.unit[:, rank.item, : rank.warps]
+            got[product.name][unit[unit != NOBODY]] = rows[:, : rank.warps][unit != NOBODY]
+            first += rank.slots
         for product in phase.products:
-            owned = layout.partition.spaces[product.rows.name]
-            column = layout.partition.spaces[cell.phases[phase.index - 1].published[0].space.name].position
             expected = weights[product.weight].astype(np.float64) @ operand[column]
-            block, local = np.nonzero(owned.unit != NOBODY)
-            got = totals[block, laid_out.total_index[product.name][block, local]]
-            np.testing.assert_allclose(got, expected[owned.unit[block, local]], atol=1e-6)
+            np.testing.assert_allclose(got[product.name], expected, atol=1e-6)
+
+
+@given(h=sizes, r=sizes, blocks=st.integers(1, 9), warps=st.integers(1, 4))
+def test_every_unit_has_one_place_and_positions_stay_in_their_block(
+    h: int, r: int, blocks: int, warps: int
+) -> None:
+    cell, weights, layout = lay_out(h, r, 0.3, blocks, options(warps))
+    counts = {n: np.count_nonzero(w, axis=1) for n, w in weights.items()}
+    before = partition(cell, counts, blocks)
+    for name, space in layout.placements.items():
+        units = np.sort(space.unit[space.unit != NOBODY])
+        np.testing.assert_array_equal(units, np.arange(len(units)))
+        for block, owned in enumerate(before.spaces[name].unit):
+            mine = owned[owned != NOBODY]
+            old, new = (p.spaces[name].position[mine] for p in (before, layout.partition))
+            np.testing.assert_array_equal(np.sort(old), np.sort(new))
+            np.testing.assert_array_equal(np.sort(space.unit[block][space.unit[block] != NOBODY]), np.sort(mine))
+
+
+@pytest.mark.parametrize("together", [8, 16, 32])
+def test_lanes_that_load_together_meet_no_bank_twice(together: int) -> None:
+    _, _, layout = lay_out(60, 60, 0.5, 3, options(together=together, width=32 // together))
+    for phase in layout.phases:
+        banks = phase.position.reshape(-1, together) % together
+        assert all(len(set(b)) == together for b in banks.tolist())
+
+
+def test_moving_units_takes_fewer_slots_and_padding_comes_last() -> None:
+    slots = {}
+    for even in (False, True):
+        _, _, layout = lay_out(512, 512, 0.1, 16, options(8, lanes_per_row=16, even_banks=even))
+        slots[even] = sum(int(p.used.sum()) for p in layout.phases)
+        for phase in layout.phases:
+            assert phase.used.max() <= max(r.slots for r in phase.ranks)
+            assert phase.used[:, :, 0].min() < phase.ranks[0].slots  # warps differ
+    assert slots[True] < 0.95 * slots[False]
+
+
+def test_greedy_order_meets_fewer_conflicts_than_column_order() -> None:
+    excess = {}
+    for order in (BankOrder.GREEDY, BankOrder.PLAIN):
+        _, _, layout = lay_out(256, 256, 0.3, 4, options(4, order, lanes_per_row=32))
+        phase = layout.phases[0]
+        banks = np.sort(phase.position.reshape(-1, 16) % 16, axis=1)
+        excess[order] = int((banks[:, 1:] == banks[:, :-1]).sum())
+    assert excess[BankOrder.GREEDY] < 0.6 * excess[BankOrder.PLAIN]
 
 
 def test_units_are_shared_out_evenly_and_by_weight() -> None:
-    _, weights, layout = lay_out(60, 30, 0.3, 7, 2)
+    _, weights, layout = lay_out(60, 30, 0.3, 7, options())
     for space in layout.partition.spaces.values():
         counts = (space.unit != NOBODY).sum(axis=1)
         assert counts.max() == -(-len(space.position) // 7)
-    load = np.count_nonzero(weights["U"], axis=1) + np.count_nonzero(weights["V"], axis=1)
-    owned = layout.partition.spaces["H"]
-    loads = np.bincount(owned.block, weights=load, minlength=7)
-    assert loads.max() - loads.min() <= load.max()
 
 
-def test_an_unbalanced_matrix_is_dealt_by_length() -> None:
-    """Long rows meet long rows: the slots of a rank are those of its longest row."""
-    _, _, layout = lay_out(50, 50, 0.5, 2, 2)
-    for phase in layout.phases:
-        assert list(phase.slots_of_rank) == sorted(phase.slots_of_rank, reverse=True)
+def test_alike_rows_lie_in_runs_and_unlike_ones_are_dealt() -> None:
+    cell = recurrence(64, 64)
+    alike = {n: np.full(64, 10) for n in "UVP"}
+    runs = partition(cell, alike, 4).spaces["H"]
+    np.testing.assert_array_equal(runs.block, np.arange(64) // 16)
+    heavy_first = {n: np.arange(64, 0, -1) ** 2 for n in "UVP"}
+    dealt = partition(cell, heavy_first, 4).spaces["H"]
+    loads = np.bincount(dealt.block, weights=heavy_first["U"], minlength=4)
+    assert loads.max() < 1.02 * loads.min()
 
 
-@pytest.mark.parametrize("dtype", list(DType))
-@pytest.mark.parametrize("narrow", [False, True])
-def test_packing_round_trips(dtype: DType, narrow: bool) -> None:
-    if narrow and dtype is DType.FP32:
-        narrow = False
-    _, _, layout = lay_out(40, 33, 0.4, 3, 2)
-    for phase in layout.phases:
-        value, position = unpack_slots(pack_slots(phase, dtype, narrow), dtype, narrow)
-        np.testing.assert_array_equal(position, phase.position)
-        np.testing.assert_array_equal(value, to_storage(phase.value, dtype).astype(np.float32))
+def test_ten_gates_of_a_unit_share_its_lanes() -> None:
+    """What a unit needs is added up where its state is: one place for all products of its space."""
+    cell, _, layout = lay_out(40, 33, 0.4, 3, options())
+    phase, space = layout.phases[0], layout.placements["H"]
+    assert [p.rows.name for p in cell.phases[0].products] == ["H", "H"]
+    assert [(r.product, r.item) for r in phase.ranks] == [(p, i) for p in (0, 1) for i in range(space.items)]
 
 
 @given(rows=sizes, cols=sizes, dtype=st.sampled_from(list(DType)))

@@ -37,9 +37,19 @@ def test_one_load_serves_as_many_columns_as_it_holds(dtype: str, batch: int, wid
 def test_slots_fill_the_tiers_in_order() -> None:
     phase = compiled(register_slots=5, shared_slots=4).plan.phases[0]
     assert (phase.register_slots, phase.shared_slots) == (5, 4)
-    assert phase.streamed_slots == phase.slots - 9 > 0
-    tiers = [s.tier for g in phase.row_groups for _ in range(g.rows) for s in g.segments]
+    assert phase.streamed_slots > 0
+    tiers = [s.tier for g in phase.row_groups for _ in range(g.items) for s in g.segments]
     assert tiers == sorted(tiers, key=list(Tier).index)
+
+
+def test_bulk_copies_go_with_lamport_alone_and_only_where_there_are_any() -> None:
+    assert compiled().plan.phases[0].couriers > 0
+    assert compiled(exchange="barrier").plan.phases[0].couriers == 0
+    assert compiled(target="sm_80").plan.phases[0].couriers == 0
+    for target, schedule in (("sim", {"exchange": "barrier", "fetch": "bulk"}), ("sm_80", {"fetch": "bulk"})):
+        with pytest.raises(CompileError, match="bulk") as caught:
+            compiled(target, **schedule)
+        assert code_of(caught) == "E404"
 
 
 def test_every_decision_has_a_reason_and_says_whose_it_is() -> None:
