@@ -54,6 +54,7 @@ class _Splitter:
     """Walks the equations in order and collects what they need."""
 
     cell: Cell
+    taken: set[str] = field(default_factory=set)  # names of the cell and names made here
     level_of: dict[str, int] = field(default_factory=dict)
     input_definition: dict[str, Expr] = field(default_factory=dict)
     equations: list[LeveledEquation] = field(default_factory=list)
@@ -63,6 +64,9 @@ class _Splitter:
     vector_of: dict[tuple[int, Expr], PublishedVector] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        cell = self.cell
+        self.taken |= {v.name for v in (*cell.inputs, *cell.states, *cell.params, *cell.weights)}
+        self.taken |= {e.target for e in cell.equations}  # those still to come, too
         self.level_of |= {v.name: _INPUT_ONLY for v in (*self.cell.inputs, *self.cell.params)}
         self.level_of |= {v.name: 0 for v in self.cell.states}
 
@@ -170,8 +174,9 @@ class _Splitter:
 
     def _unused(self, wanted: str) -> str:
         name, n = wanted, 2
-        while name in self.level_of:
+        while name in self.taken:
             name, n = f"{wanted}_{n}", n + 1
+        self.taken.add(name)
         return name
 
 
@@ -198,7 +203,8 @@ def _short_name(operand: Expr) -> str:
 
 
 def verify(recurrence: Recurrence) -> None:
-    """Contract of this stage: nothing is read before the level that computes it."""
+    """Contract of this stage: every name stands for one value; none is read before its level."""
+    _refuse_duplicates(recurrence)
     level = {e.equation.target: e.level for e in recurrence.equations}
     level |= {p.name: phase.index for phase in recurrence.phases for p in phase.products}
     for e in recurrence.equations:
@@ -212,6 +218,19 @@ def verify(recurrence: Recurrence) -> None:
     for phase in recurrence.phases:
         if not phase.products:
             raise InternalError("phases", f"phase {phase.index} has no product")
+
+
+def _refuse_duplicates(recurrence: Recurrence) -> None:
+    cell = recurrence.cell
+    names = [v.name for v in (*cell.inputs, *cell.states, *cell.params)]
+    names += [e.equation.target for e in recurrence.equations]
+    names += [p.name for phase in recurrence.phases for p in phase.products]
+    names += [part.name for product in recurrence.input_products for part in product.parts]
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InternalError("phases", f"two values are called {name}")
+        seen.add(name)
 
 
 def print_recurrence(recurrence: Recurrence) -> str:

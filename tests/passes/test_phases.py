@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sprnnc.diagnostics import InternalError
 from sprnnc.language.check import check
 from sprnnc.language.parse import parse
-from sprnnc.passes.phases import print_recurrence, split_into_phases
+from sprnnc.passes.phases import print_recurrence, split_into_phases, verify
 from sprnnc.passes.recurrence import Recurrence
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -100,3 +102,29 @@ def test_the_printed_recurrence_is_in_step_order() -> None:
     order = ["before the loop", "phase 1: publish h", "c' =", "phase 2: publish", "h' =", "output"]
     places = [text.index(words) for words in order]
     assert places == sorted(places)
+
+
+LINEAR = "input x[H]\nstate h[H]\nweight U[H, H], W[H, H]\n"
+
+
+@pytest.mark.parametrize(
+    "equations",
+    [
+        "W_x = W @ x\nh' = tanh(U @ h + W_x)",
+        "a = U @ h\nU_h = 3 * a + 1\nh' = tanh(W @ x + U_h + U @ h)",
+        "a = U @ (2 * h)\nU_operand = a + 1\nh' = tanh(U_operand + W @ x)",
+        "h' = tanh(U @ h + W @ x)\nU_h = h' + 1\nW_x = U_h * x",
+    ],
+)
+def test_a_generated_name_is_never_one_of_the_cell(equations: str) -> None:
+    r = cell(LINEAR + equations + "\noutput h'")
+    products = [p.name for phase in r.phases for p in phase.products]
+    products += [part.name for p in r.input_products for part in p.parts]
+    theirs = {e.target for e in r.cell.equations}
+    assert not theirs & set(products)
+
+
+def test_two_values_of_one_name_are_refused() -> None:
+    r = cell(LINEAR + "a = x + 1\nh' = tanh(U @ h + W @ x + a)\noutput h'")
+    with pytest.raises(InternalError, match="two values are called a"):
+        verify(replace(r, equations=(*r.equations, r.equations[0])))
