@@ -56,6 +56,7 @@ class _Splitter:
     cell: Cell
     taken: set[str] = field(default_factory=set)  # names of the cell and names made here
     level_of: dict[str, int] = field(default_factory=dict)
+    product_names: set[str] = field(default_factory=set)  # row totals: no lane owns them as a value
     input_definition: dict[str, Expr] = field(default_factory=dict)
     equations: list[LeveledEquation] = field(default_factory=list)
     input_products: list[InputProduct] = field(default_factory=list)
@@ -142,6 +143,7 @@ class _Splitter:
             if (p.weight, p.operand) == (node.weight, vector.name):
                 return Ref(p.name, p.rows)
         name = self._unused(f"{node.weight}_{vector.name.removesuffix(_NEXT) or 'operand'}")
+        self.product_names.add(name)
         self.products[phase].append(Product(name, node.weight, node.rows, vector.name))
         self.level_of[name] = phase + 1
         return Ref(name, node.rows)
@@ -150,7 +152,7 @@ class _Splitter:
         key = (phase, operand)
         if key not in self.vector_of:
             space = self.cell.weight(node.weight).cols
-            if isinstance(operand, Ref):
+            if isinstance(operand, Ref) and operand.name not in self.product_names:
                 name = operand.name
             else:  # a name of its own, evaluated by its owners like any equation
                 name = self._unused(f"{node.weight}_operand")
@@ -215,9 +217,13 @@ def verify(recurrence: Recurrence) -> None:
                 raise InternalError("phases", f"{e.equation.target} reads {node.name} too early")
         if space_of(e.equation.value) not in (e.equation.space, None):
             raise InternalError("phases", f"{e.equation.target} changed its space")
+    values = {v.name for v in recurrence.cell.states} | {e.equation.target for e in recurrence.equations}
     for phase in recurrence.phases:
         if not phase.products:
             raise InternalError("phases", f"phase {phase.index} has no product")
+        for v in phase.published:
+            if v.name not in values:
+                raise InternalError("phases", f"nobody computes {v.name}, which phase {phase.index} publishes")
 
 
 def _refuse_duplicates(recurrence: Recurrence) -> None:

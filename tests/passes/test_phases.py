@@ -97,6 +97,14 @@ def test_three_products_in_a_row_need_three_phases() -> None:
     assert [phase.products[0].weight for phase in r.phases] == ["U", "V", "U"]
 
 
+@pytest.mark.parametrize("value", ["U @ (W @ h) + x", "U @ U @ h + W @ x", "U @ (W @ h) + W @ (W @ h) + x"])
+def test_a_product_of_a_product_is_published_by_an_equation(value: str) -> None:
+    r = cell(f"input x[H]\nstate h[H]\nweight U[H, H], W[H, H]\nh' = tanh({value})\noutput h'")
+    assert len(r.phases) == 2
+    (vector,) = r.phases[1].published
+    assert [e.level for e in r.equations if e.equation.target == vector.name] == [1]
+
+
 def test_the_printed_recurrence_is_in_step_order() -> None:
     text = print_recurrence(example("lstm_projection"))
     order = ["before the loop", "phase 1: publish h", "c' =", "phase 2: publish", "h' =", "output"]
