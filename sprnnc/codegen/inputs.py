@@ -26,8 +26,9 @@ def input_product_model(recurrence: Recurrence, product: InputProduct, names: Na
             stack, part = earlier[name]
             captured[stack.name] = Argument("const float*", stack.name, stack.name)
             return f"{stack.name}[((size_t)t * {stack.row_count} + {offset(part.first_row)}k) * kBatch + b]"
-        captured[name] = Argument("const float*", names(name), f"param_{name}")
-        return f"{names(name)}[k]"
+        parameter = f"param_{names(name)}"  # not the bare name: it may be that of t, b, k or the weights
+        captured[name] = Argument("const float*", parameter, f"param_{name}")
+        return f"{parameter}[k]"
 
     weights = "; ".join(part.weight for part in product.parts)
     operand = c_expression(product.operand, read)

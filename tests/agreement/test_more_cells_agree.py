@@ -19,7 +19,19 @@ model m { layer main = LowRank(I=5, H=21, R=6) }
 """
 TWICE = LOW_RANK.replace("V[R, H], U[H, R]", "U[H, H]").replace("U @ (V @ h)", "U @ U @ h")
 TWICE = TWICE.replace("(I, H, R)", "(I, H)").replace(", R=6", "")
-CELLS = {"low rank": LOW_RANK, "one matrix twice": TWICE}
+BIASES = "b t k input weight product operand steps x_ param_b inputs_1".split()
+BIASED_INPUT = f"""
+cell Biased(I, H) {{
+  input  x[I]
+  state  h[H]
+  weight W[H, I], U[H, H]
+  bias   {", ".join(f"{name}[I]" for name in BIASES)}
+  h' = tanh(W @ ({" - ".join(["x", *BIASES])}) + U @ h)
+  output h'
+}}
+model m {{ layer main = Biased(I=4, H=8) }}
+"""
+CELLS = {"low rank": LOW_RANK, "one matrix twice": TWICE, "biased input": BIASED_INPUT}
 
 
 @pytest.mark.parametrize("device", ["plan", "sim"])
