@@ -10,15 +10,18 @@ from sprnnc.passes.recurrence import InputProduct, Recurrence
 
 
 def input_product_model(recurrence: Recurrence, product: InputProduct, names: Names) -> InputProductModel:
-    """The kernel of ``product``; its operand may read inputs, parameters and earlier products."""
+    """The kernel of ``product``; see ``InputProduct`` for what its operand may read."""
     offsets, start = {}, 0
     for v in recurrence.cell.inputs:
         offsets[v.name] = start
         start += v.space.size
     earlier = {part.name: (p, part) for p in recurrence.input_products for part in p.parts}
     captured: dict[str, Argument] = {}
+    local = {e.target: f"local_{names(e.target)}" for e in product.definitions}
 
     def read(name: str) -> str:
+        if name in local:
+            return local[name]
         if name in offsets:
             captured["x"] = Argument("const float*", "input", "x")
             return f"input[((size_t)t * kBatch + b) * kInput + {offset(offsets[name])}k]"
@@ -31,6 +34,9 @@ def input_product_model(recurrence: Recurrence, product: InputProduct, names: Na
         return f"{parameter}[k]"
 
     weights = "; ".join(part.weight for part in product.parts)
+    statements = tuple(
+        f"const float {local[e.target]} = {c_expression(e.value, read)};" for e in product.definitions
+    )
     operand = c_expression(product.operand, read)
     arguments = (
         Argument("const unsigned*", "weight", f"dense_{product.name}"),
@@ -44,6 +50,7 @@ def input_product_model(recurrence: Recurrence, product: InputProduct, names: Na
         equation=f"{product.name} = [{weights}] @ {print_expr(product.operand)}",
         arguments=arguments,
         captured=tuple(captured.values()),
+        statements=statements,
         operand=operand,
         rows=product.row_count,
         cols=product.cols.size,

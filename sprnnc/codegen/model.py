@@ -25,13 +25,14 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class InputProductModel:
-    """One kernel that multiplies an input by a matrix for all steps at once."""
+    """One kernel that multiplies an input by a matrix for all steps at once; ``operand`` follows ``statements``."""
 
     kernel: str
     functor: str
     equation: str
     arguments: tuple[Argument, ...]
     captured: tuple[Argument, ...]
+    statements: tuple[str, ...]
     operand: str
     rows: int
     cols: int

@@ -57,7 +57,7 @@ class _Splitter:
     taken: set[str] = field(default_factory=set)  # names of the cell and names made here
     level_of: dict[str, int] = field(default_factory=dict)
     product_names: set[str] = field(default_factory=set)  # row totals: no lane owns them as a value
-    input_definition: dict[str, Expr] = field(default_factory=dict)
+    input_equations: dict[str, Equation] = field(default_factory=dict)  # those that read no state
     equations: list[LeveledEquation] = field(default_factory=list)
     input_products: list[InputProduct] = field(default_factory=list)
     published: list[list[PublishedVector]] = field(default_factory=list)
@@ -76,7 +76,7 @@ class _Splitter:
         level = self._level(value)
         self.level_of[equation.target] = level
         if level == _INPUT_ONLY:
-            self.input_definition[equation.target] = value
+            self.input_equations[equation.target] = replace(equation, value=self._resolved(value))
         self.equations.append(LeveledEquation(max(level, 0), replace(equation, value=value)))
 
     def finish(self) -> Recurrence:
@@ -114,7 +114,7 @@ class _Splitter:
             case MatVec():
                 operand = self._extract(value.operand)
                 if self._level(operand) == _INPUT_ONLY:
-                    return self._input_product(value, self._inline_inputs(operand))
+                    return self._input_product(value, self._resolved(operand))
                 return self._product(value, operand)
 
     def _input_product(self, node: MatVec, operand: Expr) -> Expr:
@@ -122,7 +122,8 @@ class _Splitter:
         if index is None:
             index = len(self.input_products)
             cols = self.cell.weight(node.weight).cols
-            self.input_products.append(InputProduct(f"inputs_{index + 1}", cols, operand, ()))
+            definitions = self._definitions(operand)
+            self.input_products.append(InputProduct(f"inputs_{index + 1}", cols, definitions, operand, ()))
         stack = self.input_products[index]
         for part in stack.parts:
             if part.weight == node.weight:
@@ -162,17 +163,20 @@ class _Splitter:
             self.published[phase].append(self.vector_of[key])
         return self.vector_of[key]
 
-    def _inline_inputs(self, value: Expr) -> Expr:
-        """``value`` with local names replaced by their definitions over inputs and parameters."""
-        match value:
-            case Ref(name=name) if name in self.input_definition:
-                return self._inline_inputs(self.input_definition[name])
-            case Unary(a=a):
-                return replace(value, a=self._inline_inputs(a))
-            case Binary(a=a, b=b):
-                return replace(value, a=self._inline_inputs(a), b=self._inline_inputs(b))
-            case _:
-                return value
+    def _resolved(self, value: Expr) -> Expr:
+        """``value``, or what it is another name of: ``e = x`` and ``x`` are one operand."""
+        equation = self.input_equations.get(value.name) if isinstance(value, Ref) else None
+        return equation.value if equation is not None and isinstance(equation.value, Ref) else value
+
+    def _definitions(self, operand: Expr) -> tuple[Equation, ...]:
+        """The equations that ``operand`` reads, directly or not, each once and in order."""
+        needed: set[str] = set()
+        values = [operand]
+        while values:
+            read = {n.name for n in walk(values.pop()) if isinstance(n, Ref)} - needed
+            needed |= read
+            values += [self.input_equations[name].value for name in read & self.input_equations.keys()]
+        return tuple(e for name, e in self.input_equations.items() if name in needed)
 
     def _unused(self, wanted: str) -> str:
         name, n = wanted, 2
@@ -247,6 +251,7 @@ def print_recurrence(recurrence: Recurrence) -> str:
     lines += [f"  space {s.name} = {s.size}" for s in recurrence.spaces]
     for p in recurrence.input_products:
         lines.append(f"  before the loop: {p.name}[{p.row_count}] = stacked @ {print_expr(p.operand)}")
+        lines += [f"    {e.target} = {print_expr(e.value)}" for e in p.definitions]
         lines += [f"    {q.name}[{q.rows.name}] = rows {q.first_row} on, {q.weight}" for q in p.parts]
     for phase in (None, *recurrence.phases):
         if phase is not None:

@@ -25,12 +25,13 @@ class InputRows:
 class InputProduct:
     """Matrices that multiply the same ``operand``, stacked; nothing here depends on a state.
 
-    Computed for all steps before the loop. ``operand`` reads inputs, parameters and rows of
-    earlier input products.
+    Computed for all steps before the loop. ``operand`` and the equations of ``definitions`` that it
+    needs read inputs, parameters, rows of earlier input products and each other.
     """
 
     name: str
     cols: Space
+    definitions: tuple[Equation, ...]
     operand: Expr
     parts: tuple[InputRows, ...]
 

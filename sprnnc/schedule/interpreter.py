@@ -67,7 +67,10 @@ class PlanInterpreter:
         known = environment | self._params
         for p in self._recurrence.input_products:
             matrix = unpack_dense(self._packed[f"dense_{p.name}"], self._plan.dtype, p.cols.size)
-            operand = np.asarray(evaluate(p.operand, known), np.float32)
+            defined = dict(known)
+            for e in p.definitions:
+                defined[e.target] = np.asarray(evaluate(e.value, defined), np.float32)
+            operand = np.asarray(evaluate(p.operand, defined), np.float32)
             if operand.ndim == 2 and operand.shape[1] == 1:  # made of parameters alone
                 operand = np.broadcast_to(operand, (operand.shape[0], x_t.shape[1]))
             stacked = matrix @ operand

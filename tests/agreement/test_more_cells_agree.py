@@ -31,7 +31,21 @@ cell Biased(I, H) {{
 }}
 model m {{ layer main = Biased(I=4, H=8) }}
 """
-CELLS = {"low rank": LOW_RANK, "one matrix twice": TWICE, "biased input": BIASED_INPUT}
+CHAINED = """
+cell Chained(I, H) {{
+  input  x[I]
+  state  h[H]
+  bias   b[I]
+  weight V[I, I], W[H, I], U[H, H]
+  a0 = x + b
+{}
+  t = tanh(V @ a{last} + a{last})
+  h' = tanh(W @ t + U @ h)
+  output h'
+}}
+model m {{ layer main = Chained(I=4, H=8) }}
+""".format("\n".join(f"  a{i} = tanh(a{i - 1} + a{i - 1})" for i in range(1, 300)), last=299)
+CELLS = {"low rank": LOW_RANK, "one matrix twice": TWICE, "biased input": BIASED_INPUT, "chained": CHAINED}
 
 
 @pytest.mark.parametrize("device", ["plan", "sim"])

@@ -84,6 +84,33 @@ def test_a_chain_of_input_products_leaves_the_loop() -> None:
     assert "e" not in [e.equation.target for e in r.equations]
 
 
+def test_definitions_over_inputs_are_listed_once_and_in_order() -> None:
+    r = cell(
+        "input x[H]\nstate h[H]\nbias b[H]\nweight V[H, H], W[H, H], U[H, H]\n"
+        "a = x + b\nunused = x * 2\nc = a * a\nd = c - a\nsame = d\n"
+        "h' = tanh(U @ h + W @ d + V @ same + unused)\noutput h'"
+    )
+    (stack,) = r.input_products
+    assert [e.target for e in stack.definitions] == ["a", "c", "d"]
+    assert [part.weight for part in stack.parts] == ["W", "V"]
+
+
+def doublings(count: int, first: str) -> str:
+    """An equation that reads the one before twice, ``count`` times."""
+    lines = [f"a0 = {first} + {first}", *(f"a{i} = tanh(a{i - 1} + a{i - 1})" for i in range(1, count))]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("first", ["x", "h"])
+def test_2000_chained_equations_take_linear_time(first: str) -> None:
+    r = cell(
+        f"input x[H]\nstate h[H]\nweight W[H, H], U[H, H]\n{doublings(2000, first)}\n"
+        "h' = tanh(U @ h + W @ a1999 + x)\noutput h'"
+    )
+    listed = [e for p in r.input_products for e in p.definitions] or r.equations
+    assert 2000 <= len(listed) <= 2001
+
+
 def test_a_cell_without_recurrent_products_has_no_phase() -> None:
     r = cell("input x[H]\nstate h[H]\nbias u[H]\nh' = tanh(u * h + x)\noutput h'")
     assert r.phases == ()
