@@ -29,4 +29,6 @@ def __getattr__(name: str) -> Any:
 
     if name not in _HOME:
         raise AttributeError(f"module 'sprnnc' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), name)
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value  # the module sprnnc.explain would stand here otherwise
+    return value

@@ -14,6 +14,7 @@ from sprnn_runtime.layer import Loaded, read
 from sprnn_runtime.manifest import Manifest
 
 from sprnnc.cell.ir import Model
+from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.plan import Plan
 from sprnnc.serialise import decode, encode
 from sprnnc.sparsity import patterns
@@ -49,6 +50,7 @@ class Artifact:
     cubin: bytes | None
     source_text: str
 
+    @room_for_deep_expressions()
     def to_bytes(self) -> bytes:
         """The artifact file's bytes; the same inputs give the same bytes."""
         members = {
@@ -74,6 +76,7 @@ class Artifact:
         return Loaded(self.manifest, self.kernel_source, self.cubin, self.packed)
 
     @staticmethod
+    @room_for_deep_expressions()
     def load(path: str | Path) -> Artifact:
         """Reads a file. Raises ArtifactError E602, E603 or E606 for one that is not usable."""
         where = Path(path)

@@ -30,6 +30,7 @@ from sprnnc.layout import layout as layout_stage
 from sprnnc.layout import partition as partition_stage
 from sprnnc.passes import phases as phases_stage
 from sprnnc.passes.recurrence import Recurrence
+from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule import assemble as schedule_stage
 from sprnnc.schedule.choices import Choices, Unpack, print_choices
 from sprnnc.schedule.choose import MAX_BATCH, choose
@@ -45,6 +46,7 @@ Tensors = Mapping[str, NDArray[Any]]
 _BUILD_ATTEMPTS = 6
 
 
+@room_for_deep_expressions()
 def compile(
     source: str | Path,
     *,

@@ -17,6 +17,7 @@ from sprnnc.artifact import Artifact
 from sprnnc.cell.reference import run_reference
 from sprnnc.diagnostics import fail
 from sprnnc.passes.phases import split_into_phases
+from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.interpreter import PlanInterpreter
 
 DEVICES = ("auto", "cuda", "sim", "plan", "reference")
@@ -37,6 +38,7 @@ class Run:
     seconds: float
 
 
+@room_for_deep_expressions()
 def execute(
     artifact: Artifact | str | Path,
     x: Array,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sprnnc.artifact import Artifact
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.passes.recurrence import Recurrence
+from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.banks import gather_cost
 from sprnnc.schedule.choices import print_choices
 from sprnnc.schedule.plan import PhasePlan, Plan
@@ -12,6 +13,7 @@ from sprnnc.schedule.slot_words import unpack_slots
 from sprnnc.target import find_target
 
 
+@room_for_deep_expressions()
 def explain(artifact: Artifact) -> str:
     """Sizes, density, decisions with reasons, registers, shared memory, bank conflicts, bytes a step."""
     plan = artifact.plan

@@ -11,6 +11,7 @@ from sprnnc.cli.options import add_model_options
 from sprnnc.compiler import as_dtype, read_source
 from sprnnc.language.check import check
 from sprnnc.language.parse import parse
+from sprnnc.recursion import room_for_deep_expressions
 
 HELP = "check a file without compiling it"
 EXAMPLES = """\
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser)
 
 
+@room_for_deep_expressions()
 def run(args: argparse.Namespace) -> Exit:
     """Prints one line about the model. Raises CompileError with every problem found."""
     text, filename = read_source(Path(args.file))

@@ -7,14 +7,17 @@ from importlib.resources import files
 
 from lark import Lark, Token, Tree, UnexpectedCharacters, UnexpectedToken
 
-from sprnnc.diagnostics import CompileError, Diagnostic, Span
+from sprnnc.diagnostics import CompileError, Diagnostic
 from sprnnc.language.brackets import NewlineFilter
 from sprnnc.language.codes import Code
 from sprnnc.language.syntax import Program
 from sprnnc.language.syntax_errors import explain
 from sprnnc.language.tree import SyntaxBuilder, span_of
+from sprnnc.recursion import room_for_deep_expressions
 
-_DEEPEST_NESTING = 100  # every later stage recurses over expressions
+_DEEPEST_NESTING = 100  # of parentheses, functions and operators of other precedence
+_LONGEST_CHAIN = 500  # of terms or factors: every later stage recurses over expressions
+_CHAINS = ({"add", "subtract"}, {"multiply", "divide"})
 
 
 def parse(text: str, filename: str = "") -> Program:
@@ -27,10 +30,11 @@ def parse(text: str, filename: str = "") -> Program:
         tree = _parser().parse(text)
     except (UnexpectedCharacters, UnexpectedToken) as error:
         raise CompileError((explain(error, text),), text, filename) from None
-    too_deep = _first_node_below(tree, _DEEPEST_NESTING)
+    too_deep = _too_deep(tree)
     if too_deep is not None:
-        raise CompileError((_too_deep(too_deep),), text, filename)
-    return SyntaxBuilder().transform(tree)
+        raise CompileError((too_deep,), text, filename)
+    with room_for_deep_expressions():
+        return SyntaxBuilder().transform(tree)
 
 
 @cache
@@ -45,22 +49,27 @@ def _parser() -> Lark:
     )
 
 
-def _first_node_below(tree: Tree[Token], limit: int) -> Span | None:
-    """Where the tree nests deeper than ``limit``; without recursion, for the tree may be very deep."""
-    stack = [(tree, 0)]
+def _too_deep(tree: Tree[Token]) -> Diagnostic | None:
+    """The first expression that is too deep; found without recursion, for the tree may be very deep."""
+    stack = [(tree, 0, 0)]
     while stack:
-        node, depth = stack.pop()
-        if depth > limit:
-            return span_of(node.meta)
-        stack += [(child, depth + 1) for child in node.children if isinstance(child, Tree)]
+        node, nested, depth = stack.pop()
+        if nested > _DEEPEST_NESTING:
+            return _refusal(node, f"nests more than {_DEEPEST_NESTING} levels deep")
+        if depth > _LONGEST_CHAIN:
+            return _refusal(node, f"has more than {_LONGEST_CHAIN} terms")
+        for i, child in enumerate(node.children):
+            if isinstance(child, Tree):
+                goes_on = i == 0 and any(node.data in c and child.data in c for c in _CHAINS)
+                stack.append((child, nested if goes_on else nested + 1, depth + 1))
     return None
 
 
-def _too_deep(span: Span) -> Diagnostic:
+def _refusal(node: Tree[Token], why: str) -> Diagnostic:
     return Diagnostic(
         Code.TOO_DEEP,
-        f"the expression nests more than {_DEEPEST_NESTING} levels deep",
-        span,
+        f"the expression {why}",
+        span_of(node.meta),
         "too deep here",
         "compute a part of it in an equation of its own, and use that equation's name here",
     )

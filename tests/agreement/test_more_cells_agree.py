@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -45,7 +47,18 @@ cell Chained(I, H) {{
 }}
 model m {{ layer main = Chained(I=4, H=8) }}
 """.format("\n".join(f"  a{i} = tanh(a{i - 1} + a{i - 1})" for i in range(1, 300)), last=299)
+LONG_SUM = f"""
+cell Long(I, H) {{
+  input  x[I]
+  state  h[H]
+  weight W[H, I], U[H, H]
+  h' = tanh(W @ x + U @ h{"".join(f" + 0.{i:03d} * h" for i in range(400))})
+  output h' * {" * ".join(["1.0"] * 300)}
+}}
+model m {{ layer main = Long(I=4, H=8) }}
+"""
 CELLS = {"low rank": LOW_RANK, "one matrix twice": TWICE, "biased input": BIASED_INPUT, "chained": CHAINED}
+CELLS["long sum"] = LONG_SUM
 
 
 @pytest.mark.parametrize("device", ["plan", "sim"])
@@ -55,3 +68,10 @@ def test_a_cell_agrees_with_reference(cell: str, device: str) -> None:
     x = np.random.default_rng(1).standard_normal((20, 3, artifact.manifest.input_size)).astype(np.float32)
     run = sprnnc.execute(artifact, x, device=device, check=True, seed=1)
     assert run.error is not None and run.error < 1e-5
+
+
+def test_an_artifact_of_a_long_sum_can_be_saved_loaded_and_explained(tmp_path: Path) -> None:
+    artifact = sprnnc.compile(LONG_SUM, random_weights=3, target="sim")
+    loaded = sprnnc.Artifact.load(artifact.save(tmp_path / "long.sprnnx"))
+    assert loaded.to_bytes() == artifact.to_bytes()
+    assert sprnnc.explain(loaded) == sprnnc.explain(artifact)

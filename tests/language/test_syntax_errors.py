@@ -50,6 +50,7 @@ CASES = {
     "state outside": ("state h[H]", "E105", "1:1", "'state'", "inside a 'cell' block"),
     "model in a cell": (cell_with("model m {"), "E105", "2:1", "'model'", "close this one with '}'"),
     "too deep": (cell_with("y = " + "-" * 150 + "h"), "E106", "2:103", "100 levels", "equation of its own"),
+    "too long": (cell_with("y = h" + " + h" * 501), "E106", "2:21", "500 terms", "equation of its own"),
 }
 
 
