@@ -36,7 +36,8 @@ def lower_to_kernel(
     recurrence: Recurrence, plan: Plan, banner: tuple[str, ...], helper_text: Callable[[str], str]
 ) -> KernelModel:
     """The kernel model. ``helper_text`` gives the text of a device helper by file name."""
-    names = Names()
+    helpers = tuple((name, helper_text(name)) for name in helper_files(recurrence, plan))
+    names = Names(text for _, text in helpers)
     fields = UnitFields(recurrence, plan, names)
     spaces = {s.name: fields.space_model(s.name) for s in recurrence.spaces}
     phases = tuple(
@@ -51,7 +52,7 @@ def lower_to_kernel(
     sums = "HalfSums" if plan.accumulate is DType.FP16 else "FloatSums"
     return KernelModel(
         banner=banner,
-        helpers=tuple((name, helper_text(name)) for name in helper_files(recurrence, plan)),
+        helpers=helpers,
         storage=width[0],
         slot="NarrowSlot" if plan.encoding is Encoding.NARROW else "WideSlot",
         flag_at=plan.flag_at_bytes,

@@ -52,7 +52,7 @@ def test_names_are_readable_unique_and_never_reserved() -> None:
     assert names("h_next") == "h_next_"
     assert names("float") == "float_"
     assert names("lane") == "lane_"
-    assert names("slots_1") == "slots_1_"
+    assert names("slots_1") == "v_slots_1"
     assert names("kBatch") == "kBatch_"
     assert names("h'") == "h_next"
 
