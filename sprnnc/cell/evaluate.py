@@ -74,3 +74,14 @@ def _evaluate(value: Expr, environment: Mapping[str, Any], product: Callable[[st
             if product is None:
                 raise KeyError(weight)
             return product(weight, _evaluate(operand, environment, product))
+
+
+def sparse_product(matrix: Array, operand: Array) -> Array:
+    """matrix @ operand. An entry that is zero is absent: it does not make NaN out of another unit's Inf."""
+    with np.errstate(all="ignore"):
+        if np.isfinite(operand).all():
+            return matrix @ operand
+        rows, cols = np.nonzero(matrix)
+        result = np.zeros((matrix.shape[0], operand.shape[1]), matrix.dtype)
+        np.add.at(result, rows, matrix[rows, cols, None] * operand[cols])
+        return result

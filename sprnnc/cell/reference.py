@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sprnnc.cell.evaluate import evaluate
+from sprnnc.cell.evaluate import evaluate, sparse_product
 from sprnnc.cell.ir import Cell, Vector
 
 Float64 = NDArray[np.float64]
@@ -45,21 +45,11 @@ def _step(cell: Cell, environment: dict[str, Any]) -> tuple[Any, dict[str, Any]]
     """One time step: the output ``[O, B]`` and the next states."""
 
     def product(weight: str, operand: Any) -> Any:
-        return _product(environment[weight], operand)
+        return sparse_product(environment[weight], operand)
 
     for equation in cell.equations:
         environment[equation.target] = evaluate(equation.value, environment, product)
     return evaluate(cell.output, environment), {s.name: environment[f"{s.name}'"] for s in cell.states}
-
-
-def _product(matrix: Float64, operand: Float64) -> Float64:
-    """matrix @ operand. An entry that is zero is absent: it does not make NaN out of another unit's Inf."""
-    if np.isfinite(operand).all():
-        return matrix @ operand
-    rows, cols = np.nonzero(matrix)
-    result = np.zeros((matrix.shape[0], operand.shape[1]))
-    np.add.at(result, rows, matrix[rows, cols, None] * operand[cols])
-    return result
 
 
 def _parameters(cell: Cell, weights: Mapping[str, ArrayLike]) -> dict[str, Any]:

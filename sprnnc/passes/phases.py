@@ -66,7 +66,8 @@ class _Splitter:
 
     def __post_init__(self) -> None:
         cell = self.cell
-        self.taken |= {v.name for v in (*cell.inputs, *cell.states, *cell.params, *cell.weights)}
+        self.taken |= {v.name for v in (*cell.inputs, *cell.states, *cell.params)}
+        self.taken |= {w.name for w in cell.weights}
         self.taken |= {e.target for e in cell.equations}  # those still to come, too
         self.level_of |= {v.name: _INPUT_ONLY for v in (*self.cell.inputs, *self.cell.params)}
         self.level_of |= {v.name: 0 for v in self.cell.states}

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sprnnc.cell.evaluate import evaluate
+from sprnnc.cell.evaluate import evaluate, sparse_product
 from sprnnc.cell.ir import DType
 from sprnnc.layout.packing import to_storage, unpack_dense
 from sprnnc.passes.recurrence import Phase, Recurrence
@@ -73,7 +73,7 @@ class PlanInterpreter:
             operand = np.asarray(evaluate(p.operand, defined), np.float32)
             if operand.ndim == 2 and operand.shape[1] == 1:  # made of parameters alone
                 operand = np.broadcast_to(operand, (operand.shape[0], x_t.shape[1]))
-            stacked = matrix @ operand
+            stacked = sparse_product(matrix, operand)
             for part in p.parts:
                 rows = stacked[part.first_row : part.first_row + part.rows.size]
                 environment[part.name] = known[part.name] = rows

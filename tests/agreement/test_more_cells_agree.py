@@ -70,6 +70,31 @@ def test_a_cell_agrees_with_reference(cell: str, device: str) -> None:
     assert run.error is not None and run.error < 1e-5
 
 
+SPARSE_INPUT = """
+cell SparseInput(I, H) {
+  input  x[I]
+  state  h[H]
+  weight W[H, I]  sparse(0.3)
+  weight U[H, H]  sparse(0.2)
+  h' = 0.5 * tanh(U @ h) + W @ x
+  output h'
+}
+model m { layer main = SparseInput(I=40, H=12) }
+"""
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("device", ["plan", "sim"])
+def test_inf_reaches_only_units_that_have_a_weight_for_it(device: str, dtype: str) -> None:
+    artifact = sprnnc.compile(SPARSE_INPUT, random_weights=3, batch=2, target="sim", dtype=dtype)
+    x = np.random.default_rng(1).standard_normal((6, 2, 40)).astype(np.float32)
+    x[3, 0, 5], x[4, 1, 33] = np.inf, -np.inf
+    expected = sprnnc.execute(artifact, x, device="reference").y
+    assert np.isinf(expected[3, 0]).any() and np.isfinite(expected[3, 0]).any()
+    y = sprnnc.execute(artifact, x, device=device).y
+    np.testing.assert_allclose(y, expected, rtol=0.05, atol=0.05)
+
+
 def test_an_artifact_of_a_long_sum_can_be_saved_loaded_and_explained(tmp_path: Path) -> None:
     artifact = sprnnc.compile(LONG_SUM, random_weights=3, target="sim")
     loaded = sprnnc.Artifact.load(artifact.save(tmp_path / "long.sprnnx"))

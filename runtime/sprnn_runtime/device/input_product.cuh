@@ -36,7 +36,10 @@ __device__ __forceinline__ void input_product(const unsigned* weight, OperandAt 
       __syncthreads();  // both tiles are complete before any thread multiplies
       for (int k = 0; k < TILE; ++k) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) sum[i] += weight_tile[y + 8 * i][k] * operand_tile[x][k];
+        for (int i = 0; i < 4; ++i) {
+          const float w = weight_tile[y + 8 * i][k];
+          if (w != 0.0f) sum[i] += w * operand_tile[x][k];  // a zero is absent: 0 * Inf would be NaN
+        }
       }
       __syncthreads();  // every thread is done with the tiles before the next ones overwrite them
     }
