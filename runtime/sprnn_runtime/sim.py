@@ -1,31 +1,25 @@
-"""Runs CUDA C on the CPU: g++ compiles it against ``device/cuda_on_cpu.hpp``, one fiber a GPU thread."""
+"""Runs CUDA C on the CPU: one fiber a GPU thread, over code that ``sim_build`` compiled."""
 
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sprnn_runtime.errors import DeviceError, SprnnError, Unavailable
+from sprnn_runtime.errors import DeviceError, InputError
+from sprnn_runtime.sim_build import WRONG_ARGUMENTS, build, cache_folder
 
 DEADLOCK_ROUNDS = 200
 STORE_DELAY = 3
-_FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-ffp-contract=off")
-_HEADERS = ("cuda_on_cpu.hpp", "fibers.hpp")
+LIMIT_SECONDS = 600.0
+_MAX_STACK_BYTES = 16 << 30  # of all threads together
 _REPORT_BYTES = 8192
-_WRONG_ARGUMENTS = 2  # what the entry point returns for a call that it cannot make
 
 
 class SimError(DeviceError):
@@ -57,9 +51,7 @@ class Simulator:
         the source does not compile.
         """
         self._kernels = tuple(kernels)
-        self._library = ctypes.CDLL(
-            str(_build(_unit(source, self._kernels), cache_dir or cache_folder(), defines))
-        )
+        self._library, self._frame_bytes = build(source, self._kernels, cache_dir or cache_folder(), defines)
 
     def launch(
         self,
@@ -72,13 +64,17 @@ class Simulator:
         seed: int = 0,
         deadlock_rounds: int = DEADLOCK_ROUNDS,
         store_delay: int = STORE_DELAY,
+        limit_seconds: float | None = None,
     ) -> LaunchStats:
         """Runs ``kernel`` to its end. Arrays are passed by pointer (C-contiguous, written in place),
         scalars as NumPy scalars of the argument's type.
 
         ``seed`` draws the schedule; 0 has no stalls. ``deadlock_rounds`` 0 turns the detector off.
-        Raises SimError with a report when threads dead-lock or diverge at a barrier.
+        ``limit_seconds``: wall time that the launch may take, ``$SPRNNC_SIM_SECONDS`` or 600 by default.
+        Raises SimError with a report when threads dead-lock, diverge at a barrier or take longer.
         """
+        self._check_stacks(kernel, grid * block)
+        limit = time_limit() if limit_seconds is None else limit_seconds
         cells, pointers = [], []
         for arg in args:
             cell = _argument(arg)
@@ -96,17 +92,41 @@ class Simulator:
             ctypes.c_uint(seed),
             ctypes.c_uint(deadlock_rounds),
             ctypes.c_uint(store_delay),
+            ctypes.c_size_t(self._frame_bytes),
+            ctypes.c_double(limit),
             report,
             ctypes.c_size_t(_REPORT_BYTES),
             stats,
         )
-        if status == _WRONG_ARGUMENTS:
+        if status == WRONG_ARGUMENTS:
             raise SimError("E610", f"sim: kernel '{kernel}' does not take {len(args)} arguments")
         if status:
             raise SimError(
                 "E610", f"sim: kernel '{kernel}' with seed {seed}: {report.value.decode(errors='replace')}"
             )
         return LaunchStats(stats[0], stats[1])
+
+    def _check_stacks(self, kernel: str, threads: int) -> None:
+        needed = threads * self._frame_bytes
+        if needed > _MAX_STACK_BYTES:
+            raise SimError(
+                "E610",
+                f"sim: kernel '{kernel}' keeps {self._frame_bytes} bytes in each of its {threads} threads, "
+                f"{needed} in all; sim has {_MAX_STACK_BYTES}",
+                "more blocks or threads, or a smaller batch, leave each thread fewer units",
+            )
+
+
+def time_limit() -> float:
+    """Wall seconds that a launch may take. Raises InputError E618 for a bad ``$SPRNNC_SIM_SECONDS``."""
+    text = os.environ.get("SPRNNC_SIM_SECONDS", "")
+    try:
+        limit = float(text) if text else LIMIT_SECONDS
+    except ValueError:
+        limit = 0.0
+    if not 0 < limit < 1e9:
+        raise InputError("E618", f"SPRNNC_SIM_SECONDS is '{text}'", "give the seconds a launch may take")
+    return limit
 
 
 def _argument(arg: NDArray[Any] | np.generic) -> Any:
@@ -116,93 +136,3 @@ def _argument(arg: NDArray[Any] | np.generic) -> Any:
         return ctypes.c_void_p(arg.ctypes.data)
     scalar: Any = np.ctypeslib.as_ctypes_type(arg.dtype)  # type: ignore[arg-type]
     return scalar(arg.item())
-
-
-def _unit(source: str, kernels: Sequence[str]) -> str:
-    """One translation unit: the headers, the kernels, and an entry point that launches one by number."""
-    cases = "\n".join(
-        f"    case {i}:\n"
-        f"      if (count != sprnn_sim::arity({k})) return {_WRONG_ARGUMENTS};\n"
-        f"      kernel = sprnn_sim::bind({k}, args);\n"
-        f"      break;"
-        for i, k in enumerate(kernels)
-    )
-    return f"""#define SPRNN_SIM 1
-#include "cuda_on_cpu.hpp"
-#line 1 "kernel.cu"
-{source}
-#line 1 "launch.cpp"
-extern "C" int sprnn_sim_launch(int index, int count, unsigned grid, unsigned threads, size_t shared_bytes,
-                                void** args, unsigned seed, unsigned deadlock_rounds, unsigned store_delay,
-                                char* report, size_t report_bytes, uint64_t* statistics) {{
-  std::function<void()> kernel;
-  switch (index) {{
-{cases}
-    default: return {_WRONG_ARGUMENTS};
-  }}
-  const std::string why = sprnn_sim::launch(kernel, grid, threads, shared_bytes,
-                                            {{seed, deadlock_rounds, store_delay}}, statistics);
-  std::snprintf(report, report_bytes, "%s", why.c_str());
-  return !why.empty();
-}}
-"""
-
-
-def _build(unit: str, folder: Path, defines: Sequence[str]) -> Path:
-    """The shared library of ``unit``: from the cache, or compiled and put there whole."""
-    compiler = shutil.which("g++")
-    if compiler is None:
-        raise Unavailable(
-            "E503", "device sim needs g++, and there is none", "install g++ (Debian: apt-get install g++)"
-        )
-    headers = {name: _device_file(name) for name in _HEADERS}
-    flags = (*_FLAGS, *(f"-D{d}" for d in defines))
-    key = hashlib.sha256(
-        "\0".join([unit, *headers.values(), *flags, _version(compiler)]).encode()
-    ).hexdigest()
-    library = folder / f"sim-{key[:40]}.so"
-    if library.exists():
-        return library
-    try:
-        _compile(compiler, flags, {**headers, "unit.cpp": unit}, library)
-    except OSError as error:
-        raise Unavailable(
-            "E503", f"device sim cannot build in {folder}: {error}", "set SPRNNC_CACHE to a folder of yours"
-        ) from error
-    return library
-
-
-def _compile(compiler: str, flags: Sequence[str], files: Mapping[str, str], library: Path) -> None:
-    """Compiles ``unit.cpp`` of ``files`` to ``library``, which appears whole or not at all."""
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
-        for name, text in files.items():
-            Path(scratch, name).write_text(text, encoding="utf-8")
-        made = Path(scratch, "unit.so")
-        done = subprocess.run(
-            [compiler, *flags, "unit.cpp", "-o", str(made)],
-            cwd=scratch,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SprnnError("E504", f"g++ refused the kernel:\n{done.stderr[:4000]}")
-        os.replace(made, library)
-
-
-@cache
-def _version(compiler: str) -> str:
-    return subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True).stdout
-
-
-@cache
-def _device_file(name: str) -> str:
-    return resources.files("sprnn_runtime.device").joinpath(name).read_text(encoding="utf-8")
-
-
-def cache_folder() -> Path:
-    """``$SPRNNC_CACHE``, or ``sprnnc`` in the user's cache folder."""
-    if chosen := os.environ.get("SPRNNC_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sprnnc"

@@ -88,6 +88,47 @@ extern "C" __global__ void one_leaves(unsigned* flag) {
   __syncthreads();  // LINE stays
 }
 
+// The lanes that are left vote at every poll, which is no progress.
+extern "C" __global__ void one_leaves_the_polls(unsigned* flag) {
+  if (threadIdx.x == 0) return;
+  while (!__any_sync(0xFFFFFFFFu, load_acquire(flag) != 0)) SPRNN_SPIN();  // LINE polls
+}
+
+extern "C" __global__ void one_leaves_the_copies(unsigned* flag) {
+  SPRNN_DYNAMIC_SHARED(shared);
+  unsigned long long* arrival = reinterpret_cast<unsigned long long*>(shared);
+  if (threadIdx.x == 0) init_arrival(arrival);
+  __syncthreads();
+  if (threadIdx.x == 0) return;  // it should have had something copied
+  wait_for_copies(arrival, 0);
+}
+
+extern "C" __global__ void stores_for_ever(unsigned* flag) {
+  for (;;) {
+    store_relaxed(reinterpret_cast<Words<1>*>(flag), Words<1>{{1}});
+    SPRNN_SPIN();
+  }
+}
+
+extern "C" __global__ void runs_for_ever(unsigned* flag) {
+  volatile unsigned* f = flag;
+  while (*f == 0) {
+  }
+}
+
+extern "C" __global__ void meets_for_ever(unsigned* flag) {
+  for (;;) __syncwarp();
+}
+
+extern "C" __global__ void keeps_much(unsigned* flag) {
+  volatile unsigned kept[100000];
+  for (int i = 0; i < 100000; ++i) kept[i] = flag[0] + i;
+  __syncthreads();
+  unsigned sum = 0;
+  for (int i = 0; i < 100000; ++i) sum += kept[i];
+  if (threadIdx.x == 0 && blockIdx.x == 0) flag[0] = sum;
+}
+
 extern "C" __global__ void shuffles(int* out, double* wide) {
   const int lane = threadIdx.x, value = 100 + lane;
   out[lane] = __shfl_xor_sync(0xFFFFFFFFu, value, 5);

@@ -14,6 +14,8 @@ from sprnnc.compiler import device_helper
 HELPERS = ("ptx.cuh", "storage.cuh", "exchange.cuh", "lamport.cuh", "barrier.cuh")
 KERNELS = (
     *("ring_fp32", "ring_fp16", "ring_bf16", "all_to_all", "stuck", "two_barriers", "one_leaves"),
+    *("one_leaves_the_polls", "one_leaves_the_copies"),
+    *("stores_for_ever", "runs_for_ever", "meets_for_ever", "keeps_much"),
     *("shuffles", "tree_sum", "widen", "narrow", "fma_halves"),
 )
 BLOCKS, THREADS, STEPS = 4, 64, 9

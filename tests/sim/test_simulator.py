@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sim_kernels as k
-import sprnn_runtime.sim
+import sprnn_runtime.sim_build
+from sprnn_runtime.errors import InputError, Unavailable
 from sprnn_runtime.sim import SimError, Simulator
 
 SEEDS = range(5)
@@ -134,6 +136,83 @@ def test_a_thread_that_leaves_while_others_wait_is_reported(sim: Simulator) -> N
     )
 
 
+@pytest.mark.parametrize("kernel", ["one_leaves_the_polls", "one_leaves_the_copies"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_waiting_for_a_thread_that_has_left_is_a_deadlock(sim: Simulator, kernel: str, seed: int) -> None:
+    with pytest.raises(SimError, match="deadlock") as error:
+        sim.launch(kernel, grid=2, block=64, shared_bytes=64, args=[FLAG.copy()], seed=seed)
+    assert "2 threads of their blocks have left the kernel" in error.value.message
+
+
+@pytest.mark.parametrize("kernel", ["stores_for_ever", "runs_for_ever", "meets_for_ever"])
+def test_a_launch_ends_when_its_time_is_over(sim: Simulator, kernel: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(SimError, match=r"longer than its limit.*block \d thread \d+"):
+        sim.launch(kernel, grid=2, block=32, shared_bytes=0, args=[FLAG.copy()], limit_seconds=0.2)
+    assert time.monotonic() - began < 10
+    np.testing.assert_array_equal(k.all_to_all(sim), k.all_to_all_expected())
+
+
+def test_the_time_limit_comes_from_the_environment(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPRNNC_SIM_SECONDS", "0.2")
+    with pytest.raises(SimError, match="longer than its limit"):
+        sim.launch("meets_for_ever", grid=1, block=32, shared_bytes=0, args=[FLAG.copy()])
+    for bad in ("soon", "-1", "nan"):
+        monkeypatch.setenv("SPRNNC_SIM_SECONDS", bad)
+        with pytest.raises(InputError, match="E618"):
+            sim.launch("meets_for_ever", grid=1, block=32, shared_bytes=0, args=[FLAG.copy()])
+
+
+def test_a_thread_gets_the_stack_that_its_kernel_takes(sim: Simulator) -> None:
+    flag = FLAG.copy()
+    sim.launch("keeps_much", grid=2, block=64, shared_bytes=0, args=[flag])
+    assert flag[0] == sum(range(100000)) % 2**32
+
+
+def test_more_stacks_than_fit_are_refused(sim: Simulator) -> None:
+    with pytest.raises(SimError, match=r"keeps \d+ bytes in each of its 65536 threads") as error:
+        sim.launch("keeps_much", grid=64, block=1024, shared_bytes=0, args=[FLAG.copy()])
+    assert "fewer units" in error.value.help
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "changed", "unsealed"])
+def test_a_damaged_build_is_built_again(tmp_path: Path, damage: str) -> None:
+    def build() -> Simulator:
+        return Simulator('extern "C" __global__ void one(int* x) { *x = 1; }', ["one"], cache_dir=tmp_path)
+
+    build()
+    (library,) = tmp_path.iterdir()
+    data = library.read_bytes()
+    half = len(data) // 2
+    changed = data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :]
+    library.unlink()  # it is loaded: its own bytes must stay
+    library.write_bytes(
+        {"empty": b"", "cut": data[:half], "changed": changed, "unsealed": data[:-40]}[damage]
+    )
+    x = np.zeros(1, np.int32)
+    build().launch("one", grid=1, block=1, shared_bytes=0, args=[x])
+    assert x[0] == 1 and library.read_bytes() == data
+
+
+COMPILERS = {
+    "fails": "#!/bin/sh\nexit 1\n",
+    "is none": "#!/nonexistent\n",
+    "is too old": '#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "unrecognized -std=c++17" >&2\nexit 1\n',
+}
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_a_compiler_that_does_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
+) -> None:
+    (tmp_path / "g++").write_text(COMPILERS[compiler])
+    (tmp_path / "g++").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(Unavailable, match=r"g\+\+ does not work") as error:
+        Simulator(k.source(), k.KERNELS, cache_dir=tmp_path / "cache")
+    assert error.value.code == "E503"
+
+
 def test_a_simulator_works_on_after_a_failure(sim: Simulator) -> None:
     report(sim, "stuck")
     np.testing.assert_array_equal(k.all_to_all(sim), k.all_to_all_expected())
@@ -163,7 +242,7 @@ def test_a_build_is_reused(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> N
         raise AssertionError("built again")
 
     del sim  # it was built
-    monkeypatch.setattr(sprnn_runtime.sim, "_compile", refuse)
+    monkeypatch.setattr(sprnn_runtime.sim_build, "_compile", refuse)
     np.testing.assert_array_equal(k.all_to_all(k.build()), k.all_to_all_expected())
 
 

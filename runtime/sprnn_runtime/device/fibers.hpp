@@ -2,7 +2,8 @@
 //
 // All blocks are resident, as in a cooperative launch. The order of blocks and warps, stalls, and
 // the delay of relaxed stores are drawn from the seed, so that a race shows on some seed and a
-// failure can be repeated. When nothing can make progress any more, the launch ends with a report.
+// failure can be repeated. When nothing can make progress any more, or the launch takes longer than its
+// limit, it ends with a report.
 #pragma once
 
 #include <sys/mman.h>
@@ -15,6 +16,8 @@
 #include <string>
 #include <vector>
 
+#include "watchdog.hpp"
+
 #if !defined(__x86_64__) || defined(SPRNN_SIM_UCONTEXT)
 #include <ucontext.h>
 #define SPRNN_SIM_PORTABLE 1
@@ -23,7 +26,7 @@
 namespace sprnn_sim {
 
 constexpr unsigned kLanes = 32;
-constexpr size_t kStackBytes = 64 << 10;
+constexpr size_t kStackBytes = 64 << 10;  // of a fiber, besides what the kernel's own frames take
 constexpr size_t kSharedAlign = 128;
 constexpr uint64_t kRoundNs = 100;  // simulated time that one scheduler round takes
 
@@ -34,10 +37,10 @@ struct Context {
   ucontext_t state;
 };
 inline void switch_to(Context& from, Context& to) { swapcontext(&from.state, &to.state); }
-inline void prepare(Context& context, char* stack, void (*body)()) {
+inline void prepare(Context& context, char* stack, size_t stack_bytes, void (*body)()) {
   getcontext(&context.state);
   context.state.uc_stack.ss_sp = stack;
-  context.state.uc_stack.ss_size = kStackBytes;
+  context.state.uc_stack.ss_size = stack_bytes;
   context.state.uc_link = nullptr;
   makecontext(&context.state, body, 0);
 }
@@ -59,8 +62,8 @@ asm(".text\n"
 inline void switch_to(Context& from, Context& to) {
   sprnn_sim_switch(&from.stack_pointer, to.stack_pointer);
 }
-inline void prepare(Context& context, char* stack, void (*body)()) {
-  void** top = reinterpret_cast<void**>(stack + kStackBytes);
+inline void prepare(Context& context, char* stack, size_t stack_bytes, void (*body)()) {
+  void** top = reinterpret_cast<void**>(stack + stack_bytes);
   *--top = nullptr;  // keeps the stack 16-byte aligned at the first call
   *--top = reinterpret_cast<void*>(body);
   for (int i = 0; i < 6; ++i) *--top = nullptr;
@@ -124,8 +127,10 @@ struct Machine {
   std::vector<Block> blocks;
   std::vector<Fiber> fibers;
   std::vector<LateStore> late;
-  uint64_t round = 1, switches = 0, progress = 0, random = 0;
+  uint64_t round = 1, switches = 0, random = 0;
+  uint64_t progress = 0;  // block barriers passed, stores, threads that ended: what a failed poll does not do
   unsigned store_delay = 0;
+  const Watchdog* watchdog = nullptr;
   std::string failure;
 
   unsigned draw(unsigned below) {  // a 64-bit LCG, high bits
@@ -167,6 +172,7 @@ inline int meet(Gate& gate, const char* where, int vote) {
     gate.vote = 0;
     gate.arrived = 0;
     ++gate.generation;
+    if (&gate == &self.block->gate) ++machine->progress;
   } else {
     self.waits_at = &gate;
     self.generation = generation;
@@ -184,7 +190,6 @@ inline void spin(const char* where) {
   Machine& m = *machine;
   m.current->where = where;
   m.current->spun_in_round = m.round;
-  --m.progress;
   yield();
 }
 
@@ -200,6 +205,7 @@ inline void apply(const LateStore& s) { std::memcpy(s.to, s.words, 4 * s.count);
 
 inline void store_later(void* to, const unsigned* words, int count) {
   Machine& m = *machine;
+  ++m.progress;
   LateStore s{static_cast<unsigned*>(to), {}, count, m.current->block, m.round + m.draw(m.store_delay + 1)};
   std::memcpy(s.words, words, 4 * count);
   if (s.due == m.round) return apply(s);
@@ -209,6 +215,7 @@ inline void store_later(void* to, const unsigned* words, int count) {
 // What the block stored before becomes visible before anything that follows.
 inline void release_stores() {
   Machine& m = *machine;
+  ++m.progress;
   std::vector<LateStore> kept;
   for (const LateStore& s : m.late) {
     if (s.block == m.current->block) apply(s);
@@ -241,6 +248,7 @@ T exchange_lanes(T value, unsigned from, const char* where) {
   m.kernel();
   Fiber& self = *m.current;
   self.done = true;
+  ++m.progress;
   --self.block->running;
   if (self.block->gate.arrived) {
     fail("divergent barrier: " + place(self, "its end") + ", while others of its block wait at " + self.block->gate.where);
@@ -265,6 +273,35 @@ inline void make_visible(Machine& m) {
   m.late.swap(kept);
 }
 
+inline std::string waiting_threads(const Machine& m) {
+  std::string text;
+  unsigned shown = 0, waiting = 0, left = 0;
+  const char* last = "";
+  for (const Fiber& f : m.fibers) {
+    if (f.done) {
+      if (f.block->running) ++left;
+      continue;
+    }
+    ++waiting;
+    if (shown < 12 && std::strcmp(last, f.where) != 0) {
+      text += "  " + place(f, f.where) + "\n";
+      last = f.where;
+      ++shown;
+    }
+  }
+  text += "  " + std::to_string(waiting) + " threads wait in all";
+  if (left) text += "; " + std::to_string(left) + " threads of their blocks have left the kernel";
+  return text;
+}
+
+inline std::string deadlock_report(const Machine& m) {
+  return "deadlock: no thread can make progress\n" + waiting_threads(m);
+}
+
+inline std::string overtime_report(const Machine& m, const Fiber& f) {
+  return "it ran longer than its limit; the last to run was " + place(f, f.where) + "\n" + waiting_threads(m);
+}
+
 // Runs the lanes of one warp until none can go on.
 inline void run_warp(Machine& m, Fiber* lanes, unsigned count) {
   const unsigned start = m.draw(count);
@@ -275,33 +312,26 @@ inline void run_warp(Machine& m, Fiber* lanes, unsigned count) {
       if (f.done || f.spun_in_round == m.round) continue;
       if (f.waits_at && f.waits_at->generation == f.generation) continue;
       m.current = &f;
-      ++m.progress;
       switch_to(m.scheduler, f.context);
+      m.current = nullptr;
       ran = true;
+      if (m.watchdog->expired) m.failure = overtime_report(m, f);
       if (!m.failure.empty()) return;
     }
   }
 }
 
-inline std::string deadlock_report(const Machine& m) {
-  std::string text = "deadlock: no thread can make progress\n";
-  unsigned shown = 0, waiting = 0;
-  const char* last = "";
-  for (const Fiber& f : m.fibers) {
-    if (f.done) continue;
-    ++waiting;
-    if (shown < 12 && std::strcmp(last, f.where) != 0) {
-      text += "  " + place(f, f.where) + "\n";
-      last = f.where;
-      ++shown;
-    }
-  }
-  return text + "  " + std::to_string(waiting) + " threads wait in all";
-}
-
 struct Options {
   unsigned seed, deadlock_rounds, store_delay;
+  size_t frame_bytes;  // what the kernel's own frames take of a stack
+  double limit_seconds;
 };
+
+// Called in a signal handler: back to the scheduler from wherever a fiber is. It is not resumed.
+inline void leave_fiber() {
+  Machine& m = *machine;
+  if (m.current) switch_to(m.current->context, m.scheduler);
+}
 
 inline void run_machine(Machine& m, const Options& options) {
   std::vector<unsigned> order(m.blocks.size());
@@ -324,8 +354,8 @@ inline void run_machine(Machine& m, const Options& options) {
       }
       if (!block.running) --running;
     }
-    idle = m.progress == before && m.late.empty() ? idle + 1 : 0;
-    if (options.deadlock_rounds && idle > options.deadlock_rounds) m.failure = deadlock_report(m);
+    idle = m.progress == before ? idle + 1 : 0;
+    if (options.deadlock_rounds && idle > options.deadlock_rounds + options.store_delay) m.failure = deadlock_report(m);
   }
 }
 
@@ -340,10 +370,14 @@ inline std::string launch(std::function<void()> kernel, unsigned grid, unsigned 
   m.store_delay = options.store_delay;
   m.blocks.resize(grid);
   m.fibers.resize((size_t)grid * threads);
-  const size_t stacks_bytes = m.fibers.size() * kStackBytes;
+  const size_t stack_bytes = kStackBytes + (options.frame_bytes + 4095) / 4096 * 4096;
+  const size_t stacks_bytes = m.fibers.size() * stack_bytes;
   char* stacks = static_cast<char*>(mmap(nullptr, stacks_bytes, PROT_READ | PROT_WRITE,
                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-  if (stacks == MAP_FAILED) return "not enough memory for the stacks of " + std::to_string(m.fibers.size()) + " threads";
+  if (stacks == MAP_FAILED) {
+    return "not enough memory for " + std::to_string(m.fibers.size()) + " stacks of " +
+           std::to_string(stack_bytes) + " bytes";
+  }
   for (unsigned b = 0; b < grid; ++b) {
     Block& block = m.blocks[b];
     block.index = b;
@@ -357,12 +391,16 @@ inline std::string launch(std::function<void()> kernel, unsigned grid, unsigned 
       f.block = &block;
       f.warp = &block.warps[t / kLanes];
       ++f.warp->gate.live;
-      prepare(f.context, stacks + ((size_t)b * threads + t) * kStackBytes, fiber_body);
+      prepare(f.context, stacks + ((size_t)b * threads + t) * stack_bytes, stack_bytes, fiber_body);
     }
   }
   Machine* outer = machine;
   machine = &m;
-  run_machine(m, options);
+  {
+    Watchdog watchdog(options.limit_seconds, leave_fiber);
+    m.watchdog = &watchdog;
+    run_machine(m, options);
+  }
   machine = outer;
   for (const LateStore& s : m.late) apply(s);
   munmap(stacks, stacks_bytes);
