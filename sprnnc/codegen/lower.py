@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from sprnnc.cell.ir import DType, Expr, Ref, walk
 from sprnnc.cell.printer import print_expr
@@ -199,7 +200,7 @@ def _row_group_models(
     phase: Phase, p: PhasePlan, plan: Plan, fields: UnitFields
 ) -> tuple[RowGroupModel, ...]:
     models, rank = [], 0
-    for group in p.row_groups:
+    for group in (g for group in p.row_groups for g in _constant_loads(group, plan)):
         product = phase.products[group.product]
         used = f"used_{p.index}[{offset(rank)}i]" if group.sure < group.slots else str(group.slots)
         total = f"totals_{fields.names(product.name)} + ({offset(group.first_item)}i) * kGroups"
@@ -215,6 +216,22 @@ def _row_group_models(
         )
         rank += group.items
     return tuple(models)
+
+
+def _constant_loads(group: RowGroup, plan: Plan) -> tuple[RowGroup, ...]:
+    """``group``, bundle by bundle if it streams: which loads were made ahead must be known to the compiler."""
+    if all(s.tier is not Tier.STREAMED for s in group.segments):
+        return (group,)
+
+    def bundle(k: int) -> RowGroup:
+        segments = []
+        for s in group.segments:
+            whole_loads = -(-s.slots // plan.slots_per_quad) * plan.slots_per_quad
+            each = s.slots if s.tier is Tier.REGISTER else whole_loads
+            segments.append(replace(s, first=s.first + k * each))
+        return replace(group, first_item=group.first_item + k, items=1, segments=tuple(segments))
+
+    return tuple(bundle(k) for k in range(group.items))
 
 
 def _gather_calls(group: RowGroup, p: PhasePlan, plan: Plan, used: str) -> tuple[GatherCall, ...]:

@@ -95,6 +95,24 @@ def test_inf_reaches_only_units_that_have_a_weight_for_it(device: str, dtype: st
     np.testing.assert_allclose(y, expected, rtol=0.05, atol=0.05)
 
 
+@pytest.mark.parametrize(
+    "tiers", [{}, {"register_slots": 0}, {"register_slots": 0, "shared_slots": 0}], ids=str
+)
+@pytest.mark.parametrize("device", ["plan", "sim"])
+def test_many_units_of_a_thread_in_every_tier(device: str, tiers: dict[str, int]) -> None:
+    """Bundles of equal shape share a loop; each has loads of its own."""
+    artifact = sprnnc.compile(
+        SPARSE_INPUT.replace("H=12", "H=500").replace("sparse(0.2)", "sparse(0.02)"),
+        random_weights=3,
+        target="sim",
+        schedule={"blocks": 1, "threads": 32, **tiers},
+    )
+    assert any(group.items > 1 for group in artifact.plan.phases[0].row_groups)
+    x = np.random.default_rng(1).standard_normal((3, 1, 40)).astype(np.float32)
+    run = sprnnc.execute(artifact, x, device=device, check=True)
+    assert run.error is not None and run.error < 1e-5
+
+
 def test_an_artifact_of_a_long_sum_can_be_saved_loaded_and_explained(tmp_path: Path) -> None:
     artifact = sprnnc.compile(LONG_SUM, random_weights=3, target="sim")
     loaded = sprnnc.Artifact.load(artifact.save(tmp_path / "long.sprnnx"))
