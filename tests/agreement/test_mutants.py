@@ -46,11 +46,11 @@ COMMON = {
     "a round of adding lanes up is missing": (r"distance < LANES;", r"distance < LANES / 2;", 0),
     "gather before the operand is complete": (r"__syncthreads\(\);  // the operand is complete", r"// the operand is complete", 0),
     "gather of phase 2 before the operand is complete": (r"__syncthreads\(\);  // the operand is complete", r"// the operand is complete", 1),
-    "a unit's lanes publish another column": (r"% kWidth, u\.h,", r"% kWidth, u.batch_column == 1 ? u.r : u.h,", 0),
+    "a unit's lanes publish another column": (r"u\.batch_column % kWidth, u\.h,", r"(u.batch_column + 1) % kWidth, u.h,", 0),
     "input tile before it is complete": (r"__syncthreads\(\);  // both tiles", r"// both tiles", 0),
     "input tile overwritten too early": (r"__syncthreads\(\);  // every thread is done", r"// every thread", 0),
     "a divergent barrier": (r"__syncthreads\(\);  // the operand is complete", r"if (warp) __syncthreads();  // the operand is complete", 0),
-    "slots of a lane swapped": (r"words\[4 \* i \+ j\] = run", r"words[(4 * i + j + 1) % WORDS] = run", 0),
+    "slots of a lane swapped": (r"words\[4 \* i \+ j\] = run", r"words[(4 * i + j + 2) % WORDS] = run", 0),
 }  # fmt: skip
 LAMPORT = {
     "a poll that does not wait": (r"while \(pending\(chunk\[i\]\)\)", r"if (false && pending(chunk[i]))", 0),

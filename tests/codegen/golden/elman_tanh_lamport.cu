@@ -4,18 +4,26 @@
 //   h' = tanh(W @ x + U @ h + b)
 //   output h'
 //
-// phase 1: 64 x 64, 819 non-zeros (20.00%); slots a warp: 6 in registers, 2 shared, 0 streamed
+// phase 1: 64 x 64, 819 non-zeros (20.00%); slots a warp: 6 in registers, 4 shared, 0 streamed
 //
 // blocks = 4: 64 units over 4 SMs: 16 a block, one block an SM
 // threads = 64: more threads keep more polls in flight; fewer leave more registers each
 // exchange = lamport: the schedule says so
-// activations = accurate: accurate unless asked otherwise
-// column_width = 4: one 8-byte load serves 3 batch columns
+// fetch = bulk: the copy engine needs no registers and leaves the warps free
+// couriers = 8: warps that look after a bulk copy of about 1 KiB each
 // polls_in_flight = 2: two polls of a thread overlap
+// first_poll_cycles = 0: there is nothing to wait for
+// activations = fast: their error is that of rounding to fp16, and they take a few cycles
+// column_width = 4: one 8-byte load serves 3 batch columns
+// lanes_per_row = -1: whatever the layout finds to take the fewest cycles
+// bank_order = coloured: no load meets a bank twice, in the fewest slots
+// unit_order = even: load groups read every bank about equally often
 // register_slots = 6: the schedule says so
 // shared_slots = -1: as many as shared memory holds
-// unroll = 4: loads of four slots overlap
-// chain = 16: fp16 additions before the sum is joined to fp32
+// unpack = fitting: once spares two instructions a slot, but takes a second register
+// unroll = 4: loads of slots that overlap where they come from memory, 16 bytes each
+// prefetch = 4: streamed loads of 16 bytes on their way while the block waits
+// chain = 4: fp16 additions before the sum is joined to fp32: as precise, and as fast
 // steps_per_launch = 4096: each step has its own exchange slots: 512 bytes a step and phase
 
 // ---- this kernel ---------------------------------------------------------------------------------
@@ -31,17 +39,20 @@ constexpr int kGroups = 1;  // column groups: kGroups * kWidth >= kBatch
 constexpr int kColumns = 4;  // batch columns, padded
 constexpr int kInput = 16;  // values of one input column
 constexpr int kOutput = 64;  // values of one output column
-constexpr int kPolls = 2;  // polls of a thread in flight
-constexpr int kUnroll = 4;  // slots in flight where they come from memory
-constexpr int kChain = 16;  // fp16 additions before a sum is joined to fp32
+constexpr int kInputsAhead = 4;  // steps before its use that an input is brought into L2
+constexpr int kLanesH = 4;  // lanes that share a row of H
+constexpr int kChain = 4;  // fp16 additions before a sum is joined to fp32
+constexpr int kUnroll = 4;  // loads of slots in flight, 16 bytes each
 constexpr int kLength1 = 64;  // values that phase 1 exchanges, of one column
-constexpr int kPositions1 = 66;  // the same, then the null position and alignment
+constexpr int kPositions1 = 80;  // the same, then the null positions and alignment
 constexpr int kChunks1 = 32;  // 16-byte chunks of one column group of a slot
-constexpr int kPadChunks1 = 1;  // chunks of zeros that follow a group in shared memory
-constexpr int kSlots1 = 8;  // slots of one warp, all tiers together
+constexpr int kPadChunks1 = 8;  // chunks of zeros that follow a group in shared memory
+constexpr int kGatherWarps1 = 2;  // warps that gather, the first ones
+constexpr int kLaneWords1 = 12;  // words of one lane's slots, all tiers together
+constexpr int kCouriers1 = 2;  // warps that look after a bulk copy each
 
 using Storage = Float16;
-using Slot = NarrowSlot;
+using Slot1 = NarrowSlot<1>;
 using Sums = FloatSums<Storage, kWidth, kGroups>;
 
 // inputs_1 = [W] @ x, for all steps before the loop begins.
@@ -58,15 +69,15 @@ product_of_inputs_1(const unsigned* weight, const float* input, float* product, 
   input_product<Storage, 64, 16, kBatch>(weight, operand, product, steps);
 }
 
-// What a thread keeps, from step to step, of one unit of H and one batch column.
+// What a lane keeps, from step to step, of one unit of H and one batch column.
 struct UnitH {
-  int unit, batch_column, position;  // which unit and column, and its place in an exchange
+  int unit, batch_column, position;  // which unit (-1: none) and column, and its place in an exchange
   bool owned;  // false for padding: computed, never stored
-  int at_U_h;  // where the totals of its rows are
   float b;  // parameters
   float h;  // states
   float W_x;  // inputs of this step
   float h_next;  // values that outlive the loop that computes them
+  float result;  // the output of the last step
 };
 
 extern "C" __global__ void __launch_bounds__(kThreads, 1)
@@ -75,6 +86,7 @@ recurrence(
     const float* b,
     const int* units_H,
     const unsigned* slots_1,
+    const int* slots_used_1,
     float* state_h,
     float* output,
     unsigned* exchange_1,
@@ -82,51 +94,56 @@ recurrence(
     int steps,
     unsigned long long budget_ns) {
   SPRNN_DYNAMIC_SHARED(shared);
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  volatile unsigned* gave_up = reinterpret_cast<volatile unsigned*>(shared + 892);  // set when a wait has spent its budget
+  if (threadIdx.x == 0) *gave_up = 0;
+  const int warp = __shfl_sync(0xFFFFFFFFu, threadIdx.x / 32, 0);  // the same in all lanes, which the compiler now knows
+  int lane = threadIdx.x % 32;
+  opaque(lane);  // stays in its register, and is not read from a slow special one again
 
   // Phase 1: U @ h. The weights move onto the chip once.
   unsigned* operand_1 = reinterpret_cast<unsigned*>(shared + 0);
-  float* totals_1 = reinterpret_cast<float*>(shared + 528);
-  const unsigned* warp_slots_1 =
-      slots_1 + ((size_t)blockIdx.x * kWarps + warp) * (kSlots1 * Slot::words * 32) + lane;
-  Slot register_slots_1[6];
+  const unsigned address_1 = shared_address(operand_1);
+  unsigned long long* arrivals_1 = reinterpret_cast<unsigned long long*>(shared + 640);
+  unsigned parity_1 = 0;
+  if (threadIdx.x < kCouriers1) init_arrival(arrivals_1 + threadIdx.x);
+  const int place_1 = blockIdx.x * kGatherWarps1 + (warp < kGatherWarps1 ? warp : 0);
+  const Words<4>* quads_1 =
+      reinterpret_cast<const Words<4>*>(slots_1) + (size_t)place_1 * (kLaneWords1 / 4 * 32) + lane;
+  int used_1[1];
 #pragma unroll
-  for (int s = 0; s < 6; ++s) {
-    register_slots_1[s] = Slot::load(warp_slots_1 + s * 32 * Slot::words);
-  }
-  unsigned* shared_slots_1 =
-      reinterpret_cast<unsigned*>(shared + 784) + warp * (2 * Slot::words * 32) + lane;
-  for (int i = 0; i < 2 * Slot::words; ++i) {
-    shared_slots_1[i * 32] = warp_slots_1[(6 * Slot::words + i) * 32];
+  for (int i = 0; i < 1; ++i) used_1[i] = slots_used_1[place_1 * 1 + i];
+  unsigned register_words_1[8];
+  load_words(register_words_1, quads_1);
+  offsets_to_addresses<Slot1>(register_words_1, address_1);
+  Words<4>* shared_quads_1 =
+      reinterpret_cast<Words<4>*>(shared + 896) + warp * (4 / 4 * 32) + lane;
+  for (int i = 0; i < 4 / 4; ++i) {
+    shared_quads_1[i * 32] = quads_1[(8 / 4 + i) * 32];
   }
   zero_padding<Storage, kWidth, kGroups, kLength1, kPositions1>(operand_1);
 
-  // Units of H that this thread owns: table rows are unit, position, and the row of each product.
+  // Units of H that this lane owns: table rows are unit and position. Of the lanes that share a
+  // unit's rows, the first kWidth own a column each.
   UnitH units_of_H[1];
 #pragma unroll
   for (int item = 0; item < 1; ++item) {
-    constexpr int kUnits = 16;
-    const int index = item * kThreads + threadIdx.x;
-    const int local = index / kColumns < kUnits ? index / kColumns : kUnits - 1, column = index % kColumns;
-    const int* row = units_H + blockIdx.x * 3 * kUnits + local;
+    const int place = (item / kGroups * kWarps + warp) * 8 + lane / kLanesH;
+    const int* row = units_H + blockIdx.x * (2 * 16) + place;
     UnitH& u = units_of_H[item];
-    u.unit = index < kUnits * kColumns ? row[0] : -1;
-    u.batch_column = column;
-    u.position = row[kUnits];
-    u.owned = u.unit >= 0 && column < kBatch;
-    u.at_U_h = row[2 * kUnits] * kColumns + column;
+    u.unit = lane % kLanesH < kWidth ? row[0] : -1;
+    u.batch_column = item % kGroups * kWidth + lane % kWidth;
+    u.position = row[16];
+    u.owned = u.unit >= 0 && u.batch_column < kBatch;
     u.b = u.owned ? b[u.unit] : 0.0f;
     u.h = u.owned ? state_h[u.batch_column * 64 + u.unit] : 0.0f;
   }
 
+  __syncthreads();  // what the block shares is set up
   for (int t = 0; t < steps; ++t) {
-#pragma unroll
-    for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
-      UnitH& u = units_of_H[item];
-      u.W_x = u.owned ? inputs_1[((size_t)t * 64 + u.unit) * kBatch + u.batch_column] : 0.0f;
-    }
 
     // ---- phase 1: U @ h
+    const unsigned stop_1 = *gave_up;
+    float totals_U_h[1] = {};
     {
       constexpr int kRowWords = kWidth / Storage::columns_per_word;
       unsigned* slot = exchange_1 + (size_t)t * (kGroups * kLength1 * kRowWords);
@@ -137,43 +154,61 @@ recurrence(
         publish<Storage, kWidth>(slot, row, u.batch_column % kWidth, u.h, u.unit >= 0);
       }
       const Watch watch(status, budget_ns, t, 1);
-      const bool arrived = collect_lamport<kGroups, kChunks1, kPadChunks1, 4, kPolls>(
-          slot, operand_1, watch);
-      if (__syncthreads_or(!arrived)) return;  // the operand is complete in shared memory before a lane gathers
+      __syncthreads();  // no poll goes out before this block's own stores, and no lane gathers any more
+      if (stop_1) return;
+      if (t > 0) {  // what is less urgent follows what the others wait for
+#pragma unroll
+    for (int item = 0; item < 1; ++item) {
+      const UnitH& u = units_of_H[item];
+      if (u.owned) output[((size_t)(t - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
+    }
+      }
+#pragma unroll
+    for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
+      UnitH& u = units_of_H[item];
+      u.W_x = u.owned ? inputs_1[((size_t)t * 64 + u.unit) * kBatch + u.batch_column] : 0.0f;
+      if (u.owned && t + kInputsAhead < steps) {
+        prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 64 + u.unit) * kBatch + u.batch_column]);
+      }
+    }
+      const bool arrived = collect_bulk<kGroups, kChunks1, kPadChunks1, kCouriers1>(
+          slot, operand_1, arrivals_1, parity_1, warp, lane, watch);
+      if (!arrived) *gave_up = 1;
+      __syncthreads();  // the operand is complete in shared memory before a lane gathers
     }
     {
       using Source = Operand<Storage, kWidth, kGroups, kPositions1>;
-      const Source operand{reinterpret_cast<const Words<Source::row_words>*>(operand_1)};
+      const Source operand{reinterpret_cast<const char*>(operand_1), address_1};
+      const Source addressed{operand.start, Slot1::holds_address ? 0 : address_1};
+      keep_packed(register_words_1);
 #pragma unroll
-      for (int row = 0; row < 6; ++row) {  // slots of rows 0 to 5 of each warp: 1 in registers
+      for (int i = 0; i < 1; ++i) {  // U @ h: 6 slots in registers and 1 slots in shared memory
         Sums sums;
-        gather_registers<Slot, 0, 1, kChain>(sums, register_slots_1, row, operand);
-        store_row(sums.sum, totals_1 + ((0 + row) * kWarps + warp) * kColumns);
-      }
-#pragma unroll
-      for (int row = 0; row < 2; ++row) {  // slots of rows 6 to 7 of each warp: 1 in shared memory
-        Sums sums;
-        gather_memory<Slot, 1, kChain, kUnroll>(
-            sums, shared_slots_1 + (0 + row * 1) * 32 * Slot::words, operand);
-        store_row(sums.sum, totals_1 + ((6 + row) * kWarps + warp) * kColumns);
+        gather_registers<Slot1, 0, 6, 4, kChain>(sums, register_words_1, i, used_1[i], addressed);
+        gather_shared<Slot1, 1, kChain, kUnroll>(sums, shared_quads_1 + (i * 1) * 32, used_1[i] - 6, operand);
+        add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_U_h + (i) * kGroups);
       }
     }
-    __syncthreads();  // all row totals are stored before a thread reads them, and the operand is free again
 #pragma unroll
     for (int item = 0; item < 1; ++item) {
       UnitH& u = units_of_H[item];
-      const float U_h = totals_1[u.at_U_h];
+      const float U_h = totals_U_h[item];
       u.h_next = hyperbolic_tangent(u.W_x + U_h + u.b);
     }
 
-    // ---- the step ends: the output is stored, the states advance
+    // ---- the step ends: the output is known, the states advance
 #pragma unroll
     for (int item = 0; item < 1; ++item) {
       UnitH& u = units_of_H[item];
-      if (u.owned) output[((size_t)t * kBatch + u.batch_column) * kOutput + u.unit] = u.h_next;
+      u.result = u.h_next;
       u.h = u.h_next;
     }
   }
+#pragma unroll
+    for (int item = 0; item < 1; ++item) {
+      const UnitH& u = units_of_H[item];
+      if (u.owned) output[((size_t)(steps - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
+    }
 
 #pragma unroll
   for (int item = 0; item < 1; ++item) {

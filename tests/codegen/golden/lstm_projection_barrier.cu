@@ -9,19 +9,27 @@
 //   h' = P @ (o * tanh(c'))
 //   output h'
 //
-// phase 1: 256 x 32, 2048 non-zeros (25.00%); slots a warp: 6 in registers, 25 shared, 0 streamed
+// phase 1: 256 x 32, 2048 non-zeros (25.00%); slots a warp: 6 in registers, 16 shared, 0 streamed
 // phase 2: 32 x 64, 410 non-zeros (20.02%); slots a warp: 0 in registers, 4 shared, 0 streamed
 //
 // blocks = 4: 64 units over 4 SMs: 16 a block, one block an SM
 // threads = 64: more threads keep more polls in flight; fewer leave more registers each
 // exchange = barrier: the schedule says so
-// activations = accurate: accurate unless asked otherwise
-// column_width = 4: one 8-byte load serves 3 batch columns
+// fetch = threads: behind a barrier everything is there at once
+// couriers = 8: warps that look after a bulk copy of about 1 KiB each
 // polls_in_flight = 2: two polls of a thread overlap
+// first_poll_cycles = 0: there is nothing to wait for
+// activations = fast: their error is that of rounding to fp16, and they take a few cycles
+// column_width = 4: one 8-byte load serves 3 batch columns
+// lanes_per_row = -1: whatever the layout finds to take the fewest cycles
+// bank_order = coloured: no load meets a bank twice, in the fewest slots
+// unit_order = even: load groups read every bank about equally often
 // register_slots = 6: the schedule says so
 // shared_slots = -1: as many as shared memory holds
-// unroll = 4: loads of four slots overlap
-// chain = 16: fp16 additions before the sum is joined to fp32
+// unpack = fitting: once spares two instructions a slot, but takes a second register
+// unroll = 4: loads of slots that overlap where they come from memory, 16 bytes each
+// prefetch = 4: streamed loads of 16 bytes on their way while the block waits
+// chain = 4: fp16 additions before the sum is joined to fp32: as precise, and as fast
 // steps_per_launch = 4096: each step has its own exchange slots: 512 bytes a step and phase
 
 // ---- this kernel ---------------------------------------------------------------------------------
@@ -37,22 +45,28 @@ constexpr int kGroups = 1;  // column groups: kGroups * kWidth >= kBatch
 constexpr int kColumns = 4;  // batch columns, padded
 constexpr int kInput = 16;  // values of one input column
 constexpr int kOutput = 32;  // values of one output column
+constexpr int kInputsAhead = 4;  // steps before its use that an input is brought into L2
+constexpr int kLanesR = 8;  // lanes that share a row of R
+constexpr int kLanesH = 4;  // lanes that share a row of H
+constexpr int kChain = 4;  // fp16 additions before a sum is joined to fp32
 constexpr int kPhases = 2;  // exchanges a step
-constexpr int kUnroll = 4;  // slots in flight where they come from memory
-constexpr int kChain = 16;  // fp16 additions before a sum is joined to fp32
+constexpr int kUnroll = 4;  // loads of slots in flight, 16 bytes each
 constexpr int kLength1 = 32;  // values that phase 1 exchanges, of one column
-constexpr int kPositions1 = 34;  // the same, then the null position and alignment
+constexpr int kPositions1 = 48;  // the same, then the null positions and alignment
 constexpr int kChunks1 = 16;  // 16-byte chunks of one column group of a slot
-constexpr int kPadChunks1 = 1;  // chunks of zeros that follow a group in shared memory
-constexpr int kSlots1 = 31;  // slots of one warp, all tiers together
+constexpr int kPadChunks1 = 8;  // chunks of zeros that follow a group in shared memory
+constexpr int kGatherWarps1 = 2;  // warps that gather, the first ones
+constexpr int kLaneWords1 = 24;  // words of one lane's slots, all tiers together
 constexpr int kLength2 = 64;  // values that phase 2 exchanges, of one column
-constexpr int kPositions2 = 66;  // the same, then the null position and alignment
+constexpr int kPositions2 = 80;  // the same, then the null positions and alignment
 constexpr int kChunks2 = 32;  // 16-byte chunks of one column group of a slot
-constexpr int kPadChunks2 = 1;  // chunks of zeros that follow a group in shared memory
-constexpr int kSlots2 = 4;  // slots of one warp, all tiers together
+constexpr int kPadChunks2 = 8;  // chunks of zeros that follow a group in shared memory
+constexpr int kGatherWarps2 = 2;  // warps that gather, the first ones
+constexpr int kLaneWords2 = 4;  // words of one lane's slots, all tiers together
 
 using Storage = Float16;
-using Slot = NarrowSlot;
+using Slot1 = NarrowSlot<1>;
+using Slot2 = NarrowSlot<1>;
 using Sums = FloatSums<Storage, kWidth, kGroups>;
 
 // inputs_1 = [Wi; Wf; Wg; Wo] @ x, for all steps before the loop begins.
@@ -69,20 +83,19 @@ product_of_inputs_1(const unsigned* weight, const float* input, float* product, 
   input_product<Storage, 256, 16, kBatch>(weight, operand, product, steps);
 }
 
-// What a thread keeps, from step to step, of one unit of R and one batch column.
+// What a lane keeps, from step to step, of one unit of R and one batch column.
 struct UnitR {
-  int unit, batch_column, position;  // which unit and column, and its place in an exchange
+  int unit, batch_column, position;  // which unit (-1: none) and column, and its place in an exchange
   bool owned;  // false for padding: computed, never stored
-  int at_P_P_operand;  // where the totals of its rows are
   float h;  // states
   float h_next;  // values that outlive the loop that computes them
+  float result;  // the output of the last step
 };
 
-// What a thread keeps, from step to step, of one unit of H and one batch column.
+// What a lane keeps, from step to step, of one unit of H and one batch column.
 struct UnitH {
-  int unit, batch_column, position;  // which unit and column, and its place in an exchange
+  int unit, batch_column, position;  // which unit (-1: none) and column, and its place in an exchange
   bool owned;  // false for padding: computed, never stored
-  int at_Ui_h, at_Uf_h, at_Ug_h, at_Uo_h;  // where the totals of its rows are
   float bi, bf, bg, bo;  // parameters
   float c;  // states
   float Wi_x, Wf_x, Wg_x, Wo_x;  // inputs of this step
@@ -99,7 +112,9 @@ recurrence(
     const int* units_R,
     const int* units_H,
     const unsigned* slots_1,
+    const int* slots_used_1,
     const unsigned* slots_2,
+    const int* slots_used_2,
     float* state_h,
     float* state_c,
     float* output,
@@ -110,71 +125,74 @@ recurrence(
     int steps,
     unsigned long long budget_ns) {
   SPRNN_DYNAMIC_SHARED(shared);
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  volatile unsigned* gave_up = reinterpret_cast<volatile unsigned*>(shared + 1148);  // set when a wait has spent its budget
+  if (threadIdx.x == 0) *gave_up = 0;
+  const int warp = __shfl_sync(0xFFFFFFFFu, threadIdx.x / 32, 0);  // the same in all lanes, which the compiler now knows
+  int lane = threadIdx.x % 32;
+  opaque(lane);  // stays in its register, and is not read from a slow special one again
 
   // Phase 1: Ui @ h; Uf @ h; Ug @ h; Uo @ h. The weights move onto the chip once.
   unsigned* operand_1 = reinterpret_cast<unsigned*>(shared + 0);
-  float* totals_1 = reinterpret_cast<float*>(shared + 272);
-  const unsigned* warp_slots_1 =
-      slots_1 + ((size_t)blockIdx.x * kWarps + warp) * (kSlots1 * Slot::words * 32) + lane;
-  Slot register_slots_1[6];
+  const unsigned address_1 = shared_address(operand_1);
+  const int place_1 = blockIdx.x * kGatherWarps1 + (warp < kGatherWarps1 ? warp : 0);
+  const Words<4>* quads_1 =
+      reinterpret_cast<const Words<4>*>(slots_1) + (size_t)place_1 * (kLaneWords1 / 4 * 32) + lane;
+  int used_1[4];
 #pragma unroll
-  for (int s = 0; s < 6; ++s) {
-    register_slots_1[s] = Slot::load(warp_slots_1 + s * 32 * Slot::words);
-  }
-  unsigned* shared_slots_1 =
-      reinterpret_cast<unsigned*>(shared + 1952) + warp * (25 * Slot::words * 32) + lane;
-  for (int i = 0; i < 25 * Slot::words; ++i) {
-    shared_slots_1[i * 32] = warp_slots_1[(6 * Slot::words + i) * 32];
+  for (int i = 0; i < 4; ++i) used_1[i] = slots_used_1[place_1 * 4 + i];
+  unsigned register_words_1[8];
+  load_words(register_words_1, quads_1);
+  offsets_to_addresses<Slot1>(register_words_1, address_1);
+  Words<4>* shared_quads_1 =
+      reinterpret_cast<Words<4>*>(shared + 1152) + warp * (16 / 4 * 32) + lane;
+  for (int i = 0; i < 16 / 4; ++i) {
+    shared_quads_1[i * 32] = quads_1[(8 / 4 + i) * 32];
   }
   zero_padding<Storage, kWidth, kGroups, kLength1, kPositions1>(operand_1);
 
   // Phase 2: P @ P_operand. The weights move onto the chip once.
-  unsigned* operand_2 = reinterpret_cast<unsigned*>(shared + 1296);
-  float* totals_2 = reinterpret_cast<float*>(shared + 1824);
-  const unsigned* warp_slots_2 =
-      slots_2 + ((size_t)blockIdx.x * kWarps + warp) * (kSlots2 * Slot::words * 32) + lane;
-  unsigned* shared_slots_2 =
-      reinterpret_cast<unsigned*>(shared + 8352) + warp * (4 * Slot::words * 32) + lane;
-  for (int i = 0; i < 4 * Slot::words; ++i) {
-    shared_slots_2[i * 32] = warp_slots_2[(0 * Slot::words + i) * 32];
+  unsigned* operand_2 = reinterpret_cast<unsigned*>(shared + 384);
+  const unsigned address_2 = shared_address(operand_2);
+  const int place_2 = blockIdx.x * kGatherWarps2 + (warp < kGatherWarps2 ? warp : 0);
+  const Words<4>* quads_2 =
+      reinterpret_cast<const Words<4>*>(slots_2) + (size_t)place_2 * (kLaneWords2 / 4 * 32) + lane;
+  int used_2[1];
+#pragma unroll
+  for (int i = 0; i < 1; ++i) used_2[i] = slots_used_2[place_2 * 1 + i];
+  Words<4>* shared_quads_2 =
+      reinterpret_cast<Words<4>*>(shared + 5248) + warp * (4 / 4 * 32) + lane;
+  for (int i = 0; i < 4 / 4; ++i) {
+    shared_quads_2[i * 32] = quads_2[(0 / 4 + i) * 32];
   }
   zero_padding<Storage, kWidth, kGroups, kLength2, kPositions2>(operand_2);
 
-  // Units of R that this thread owns: table rows are unit, position, and the row of each product.
+  // Units of R that this lane owns: table rows are unit and position. Of the lanes that share a
+  // unit's rows, the first kWidth own a column each.
   UnitR units_of_R[1];
 #pragma unroll
   for (int item = 0; item < 1; ++item) {
-    constexpr int kUnits = 8;
-    const int index = item * kThreads + threadIdx.x;
-    const int local = index / kColumns < kUnits ? index / kColumns : kUnits - 1, column = index % kColumns;
-    const int* row = units_R + blockIdx.x * 3 * kUnits + local;
+    const int place = (item / kGroups * kWarps + warp) * 4 + lane / kLanesR;
+    const int* row = units_R + blockIdx.x * (2 * 8) + place;
     UnitR& u = units_of_R[item];
-    u.unit = index < kUnits * kColumns ? row[0] : -1;
-    u.batch_column = column;
-    u.position = row[kUnits];
-    u.owned = u.unit >= 0 && column < kBatch;
-    u.at_P_P_operand = row[2 * kUnits] * kColumns + column;
+    u.unit = lane % kLanesR < kWidth ? row[0] : -1;
+    u.batch_column = item % kGroups * kWidth + lane % kWidth;
+    u.position = row[8];
+    u.owned = u.unit >= 0 && u.batch_column < kBatch;
     u.h = u.owned ? state_h[u.batch_column * 32 + u.unit] : 0.0f;
   }
 
-  // Units of H that this thread owns: table rows are unit, position, and the row of each product.
+  // Units of H that this lane owns: table rows are unit and position. Of the lanes that share a
+  // unit's rows, the first kWidth own a column each.
   UnitH units_of_H[1];
 #pragma unroll
   for (int item = 0; item < 1; ++item) {
-    constexpr int kUnits = 16;
-    const int index = item * kThreads + threadIdx.x;
-    const int local = index / kColumns < kUnits ? index / kColumns : kUnits - 1, column = index % kColumns;
-    const int* row = units_H + blockIdx.x * 6 * kUnits + local;
+    const int place = (item / kGroups * kWarps + warp) * 8 + lane / kLanesH;
+    const int* row = units_H + blockIdx.x * (2 * 16) + place;
     UnitH& u = units_of_H[item];
-    u.unit = index < kUnits * kColumns ? row[0] : -1;
-    u.batch_column = column;
-    u.position = row[kUnits];
-    u.owned = u.unit >= 0 && column < kBatch;
-    u.at_Ui_h = row[2 * kUnits] * kColumns + column;
-    u.at_Uf_h = row[3 * kUnits] * kColumns + column;
-    u.at_Ug_h = row[4 * kUnits] * kColumns + column;
-    u.at_Uo_h = row[5 * kUnits] * kColumns + column;
+    u.unit = lane % kLanesH < kWidth ? row[0] : -1;
+    u.batch_column = item % kGroups * kWidth + lane % kWidth;
+    u.position = row[16];
+    u.owned = u.unit >= 0 && u.batch_column < kBatch;
     u.bi = u.owned ? bi[u.unit] : 0.0f;
     u.bf = u.owned ? bf[u.unit] : 0.0f;
     u.bg = u.owned ? bg[u.unit] : 0.0f;
@@ -182,17 +200,15 @@ recurrence(
     u.c = u.owned ? state_c[u.batch_column * 64 + u.unit] : 0.0f;
   }
 
+  __syncthreads();  // what the block shares is set up
   for (int t = 0; t < steps; ++t) {
-#pragma unroll
-    for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
-      UnitH& u = units_of_H[item];
-      u.Wi_x = u.owned ? inputs_1[((size_t)t * 256 + u.unit) * kBatch + u.batch_column] : 0.0f;
-      u.Wf_x = u.owned ? inputs_1[((size_t)t * 256 + 64 + u.unit) * kBatch + u.batch_column] : 0.0f;
-      u.Wg_x = u.owned ? inputs_1[((size_t)t * 256 + 128 + u.unit) * kBatch + u.batch_column] : 0.0f;
-      u.Wo_x = u.owned ? inputs_1[((size_t)t * 256 + 192 + u.unit) * kBatch + u.batch_column] : 0.0f;
-    }
 
     // ---- phase 1: Ui @ h; Uf @ h; Ug @ h; Uo @ h
+    const unsigned stop_1 = *gave_up;
+    float totals_Ui_h[1] = {};
+    float totals_Uf_h[1] = {};
+    float totals_Ug_h[1] = {};
+    float totals_Uo_h[1] = {};
     {
       constexpr int kRowWords = kWidth / Storage::columns_per_word;
       unsigned* slot = exchange_1 + (size_t)t * (kGroups * kLength1 * kRowWords);
@@ -204,41 +220,72 @@ recurrence(
       }
       const Watch watch(status, budget_ns, t, 1);
       __syncthreads();  // everything this block publishes is written before its arrival is counted
+      if (stop_1) return;
+      if (t > 0) {  // what is less urgent follows what the others wait for
+#pragma unroll
+    for (int item = 0; item < 1; ++item) {
+      const UnitR& u = units_of_R[item];
+      if (u.owned) output[((size_t)(t - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
+    }
+      }
+#pragma unroll
+    for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
+      UnitH& u = units_of_H[item];
+      u.Wi_x = u.owned ? inputs_1[((size_t)t * 256 + u.unit) * kBatch + u.batch_column] : 0.0f;
+      u.Wf_x = u.owned ? inputs_1[((size_t)t * 256 + 64 + u.unit) * kBatch + u.batch_column] : 0.0f;
+      u.Wg_x = u.owned ? inputs_1[((size_t)t * 256 + 128 + u.unit) * kBatch + u.batch_column] : 0.0f;
+      u.Wo_x = u.owned ? inputs_1[((size_t)t * 256 + 192 + u.unit) * kBatch + u.batch_column] : 0.0f;
+      if (u.owned && t + kInputsAhead < steps) {
+        prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + u.unit) * kBatch + u.batch_column]);
+        prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 64 + u.unit) * kBatch + u.batch_column]);
+        prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 128 + u.unit) * kBatch + u.batch_column]);
+        prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 192 + u.unit) * kBatch + u.batch_column]);
+      }
+    }
       const bool arrived = wait_for_all_blocks(arrivals, ((unsigned)t * kPhases + 1) * kBlocks, watch);
-      if (__syncthreads_or(!arrived)) return;  // all blocks have published before any thread reads the slot
+      if (!arrived) *gave_up = 1;
+      __syncthreads();  // all blocks have published before any thread reads the slot
       collect_complete<kGroups, kChunks1, kPadChunks1, 4>(slot, operand_1);
       __syncthreads();  // the operand is complete in shared memory before a lane gathers
     }
     {
       using Source = Operand<Storage, kWidth, kGroups, kPositions1>;
-      const Source operand{reinterpret_cast<const Words<Source::row_words>*>(operand_1)};
+      const Source operand{reinterpret_cast<const char*>(operand_1), address_1};
+      const Source addressed{operand.start, Slot1::holds_address ? 0 : address_1};
+      keep_packed(register_words_1);
 #pragma unroll
-      for (int row = 0; row < 6; ++row) {  // slots of rows 0 to 5 of each warp: 1 in registers
+      for (int i = 0; i < 1; ++i) {  // Ui @ h: 4 slots in registers
         Sums sums;
-        gather_registers<Slot, 0, 1, kChain>(sums, register_slots_1, row, operand);
-        store_row(sums.sum, totals_1 + ((0 + row) * kWarps + warp) * kColumns);
+        gather_registers<Slot1, 0, 4, 4, kChain>(sums, register_words_1, i, 4, addressed);
+        add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Ui_h + (i) * kGroups);
       }
 #pragma unroll
-      for (int row = 0; row < 25; ++row) {  // slots of rows 6 to 30 of each warp: 1 in shared memory
+      for (int i = 0; i < 1; ++i) {  // Uf @ h: 2 slots in registers and 3 slots in shared memory
         Sums sums;
-        gather_memory<Slot, 1, kChain, kUnroll>(
-            sums, shared_slots_1 + (0 + row * 1) * 32 * Slot::words, operand);
-        store_row(sums.sum, totals_1 + ((6 + row) * kWarps + warp) * kColumns);
+        gather_registers<Slot1, 4, 2, 2, kChain>(sums, register_words_1, i, used_1[1 + i], addressed);
+        gather_shared<Slot1, 3, kChain, kUnroll>(sums, shared_quads_1 + (i * 1) * 32, used_1[1 + i] - 2, operand);
+        add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Uf_h + (i) * kGroups);
       }
 #pragma unroll
-      for (int row = 0; row < 1; ++row) {  // slots of row 31 of each warp: none
+      for (int i = 0; i < 1; ++i) {  // Ug @ h: 5 slots in shared memory
         Sums sums;
-        store_row(sums.sum, totals_1 + ((31 + row) * kWarps + warp) * kColumns);
+        gather_shared<Slot1, 5, kChain, kUnroll>(sums, shared_quads_1 + (1 + i * 2) * 32, used_1[2 + i], operand);
+        add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Ug_h + (i) * kGroups);
+      }
+#pragma unroll
+      for (int i = 0; i < 1; ++i) {  // Uo @ h: 4 slots in shared memory
+        Sums sums;
+        gather_shared<Slot1, 4, kChain, kUnroll>(sums, shared_quads_1 + (3 + i * 1) * 32, used_1[3 + i], operand);
+        add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Uo_h + (i) * kGroups);
       }
     }
-    __syncthreads();  // all row totals are stored before a thread reads them, and the operand is free again
 #pragma unroll
     for (int item = 0; item < 1; ++item) {
       UnitH& u = units_of_H[item];
-      const float Ui_h = totals_1[u.at_Ui_h];
-      const float Uf_h = totals_1[u.at_Uf_h];
-      const float Ug_h = totals_1[u.at_Ug_h];
-      const float Uo_h = totals_1[u.at_Uo_h];
+      const float Ui_h = totals_Ui_h[item];
+      const float Uf_h = totals_Uf_h[item];
+      const float Ug_h = totals_Ug_h[item];
+      const float Uo_h = totals_Uo_h[item];
       const float i = sigmoid(u.Wi_x + Ui_h + u.bi);
       const float f = sigmoid(u.Wf_x + Uf_h + u.bf);
       const float g = hyperbolic_tangent(u.Wg_x + Ug_h + u.bg);
@@ -248,6 +295,8 @@ recurrence(
     }
 
     // ---- phase 2: P @ P_operand
+    const unsigned stop_2 = *gave_up;
+    float totals_P_P_operand[1] = {};
     {
       constexpr int kRowWords = kWidth / Storage::columns_per_word;
       unsigned* slot = exchange_2 + (size_t)t * (kGroups * kLength2 * kRowWords);
@@ -259,35 +308,35 @@ recurrence(
       }
       const Watch watch(status, budget_ns, t, 2);
       __syncthreads();  // everything this block publishes is written before its arrival is counted
+      if (stop_2) return;
       const bool arrived = wait_for_all_blocks(arrivals, ((unsigned)t * kPhases + 2) * kBlocks, watch);
-      if (__syncthreads_or(!arrived)) return;  // all blocks have published before any thread reads the slot
+      if (!arrived) *gave_up = 1;
+      __syncthreads();  // all blocks have published before any thread reads the slot
       collect_complete<kGroups, kChunks2, kPadChunks2, 4>(slot, operand_2);
       __syncthreads();  // the operand is complete in shared memory before a lane gathers
     }
     {
       using Source = Operand<Storage, kWidth, kGroups, kPositions2>;
-      const Source operand{reinterpret_cast<const Words<Source::row_words>*>(operand_2)};
+      const Source operand{reinterpret_cast<const char*>(operand_2), address_2};
 #pragma unroll
-      for (int row = 0; row < 4; ++row) {  // slots of rows 0 to 3 of each warp: 1 in shared memory
+      for (int i = 0; i < 1; ++i) {  // P @ P_operand: 4 slots in shared memory
         Sums sums;
-        gather_memory<Slot, 1, kChain, kUnroll>(
-            sums, shared_slots_2 + (0 + row * 1) * 32 * Slot::words, operand);
-        store_row(sums.sum, totals_2 + ((0 + row) * kWarps + warp) * kColumns);
+        gather_shared<Slot2, 4, kChain, kUnroll>(sums, shared_quads_2 + (i * 1) * 32, used_2[i], operand);
+        add_lanes<kLanesR, kWidth, kGroups>(sums.sum, lane, totals_P_P_operand + (i) * kGroups);
       }
     }
-    __syncthreads();  // all row totals are stored before a thread reads them, and the operand is free again
 #pragma unroll
     for (int item = 0; item < 1; ++item) {
       UnitR& u = units_of_R[item];
-      const float P_P_operand = totals_2[u.at_P_P_operand];
+      const float P_P_operand = totals_P_P_operand[item];
       u.h_next = P_P_operand;
     }
 
-    // ---- the step ends: the output is stored, the states advance
+    // ---- the step ends: the output is known, the states advance
 #pragma unroll
     for (int item = 0; item < 1; ++item) {
       UnitR& u = units_of_R[item];
-      if (u.owned) output[((size_t)t * kBatch + u.batch_column) * kOutput + u.unit] = u.h_next;
+      u.result = u.h_next;
       u.h = u.h_next;
     }
 #pragma unroll
@@ -296,6 +345,11 @@ recurrence(
       u.c = u.c_next;
     }
   }
+#pragma unroll
+    for (int item = 0; item < 1; ++item) {
+      const UnitR& u = units_of_R[item];
+      if (u.owned) output[((size_t)(steps - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
+    }
 
 #pragma unroll
   for (int item = 0; item < 1; ++item) {
