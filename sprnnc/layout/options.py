@@ -13,6 +13,10 @@ _ROUND_CYCLES = 28
 _SCHEDULERS = 4
 # Cycles an instruction of a gather: where several warps share a scheduler, and where one has it alone.
 _SHARED_ISSUE, _LONE_ISSUE = 1.3, 1.8
+# Cycles of a warp's load of 128 bytes from L2, all SMs loading.
+_STREAMED_CYCLES = 6
+# Slots that the longest bundle of a grid needs more than a typical one, for which memory must be there.
+_RESERVE = 1.15
 # A bank of a load group holds this many standard deviations more than the mean, after evening.
 _BANK_EXCESS = 1.6
 
@@ -30,7 +34,8 @@ class LayoutOptions:
     """``together``: lanes that one wavefront serves, 128 bytes by the width of a load.
 
     ``lanes_per_row``: None where the layout may choose. ``register_slots``: slots that a thread can
-    hold in registers; the others cost a load of ``slot_words`` words each.
+    hold in registers; the others cost a load of ``slot_words`` words each, from shared memory as far as
+    ``shared_bytes`` are free.
     ``width`` and ``groups``: batch columns of a load, and loads a position. ``slot_instructions``:
     instructions that one slot costs a warp. ``even_banks``: whether units may move to even banks out.
     """
@@ -43,6 +48,7 @@ class LayoutOptions:
     even_banks: bool
     lanes_per_row: int | None
     register_slots: int
+    shared_bytes: int
     slot_words: int
     slot_instructions: float
 
@@ -78,10 +84,18 @@ class LayoutOptions:
             busiest += -(-warps // _SCHEDULERS) * instructions
             alone += instructions
             own += slots
-        elsewhere = max(0.0, own - self.register_slots) * self.slot_words
-        wavefronts += elsewhere * max((w for w, _ in bundles), default=0)
+        wavefronts += self._memory_cycles(_RESERVE * own, max((w for w, _ in bundles), default=0))
         bound = max(wavefronts, _SHARED_ISSUE * busiest, _LONE_ISSUE * alone)
         return bound + _ROUND_CYCLES * (halvings + rounds)
+
+
+    def _memory_cycles(self, slots: float, warps: int) -> float:
+        """Cycles to load the slots of a lane that no register holds: from shared memory, then from L2."""
+        if not warps:
+            return 0.0
+        elsewhere = max(0.0, slots - self.register_slots) * self.slot_words
+        shared = min(elsewhere, self.shared_bytes / (warps * LANES * 4))
+        return warps * (shared + _STREAMED_CYCLES * (elsewhere - shared))
 
 
 def reduction_rounds(lanes_per_row: int, width: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from sprnnc.cell.ir import DType, Model
 from sprnnc.layout.options import LayoutOptions
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choices, Encoding, UnitOrder, Unpack
-from sprnnc.schedule.memory import column_groups, null_positions
+from sprnnc.schedule.memory import column_groups, fixed_memory, null_positions
 from sprnnc.target import Target
 
 _NARROW_POSITIONS = 1 << 16
@@ -67,9 +67,17 @@ def layout_options(
         even_banks=choices.unit_order.value is UnitOrder.EVEN,
         lanes_per_row=None if lanes < 0 else lanes,
         register_slots=register_slots(model, recurrence, choices, batch, target),
+        shared_bytes=_shared_bytes(model, recurrence, choices, batch, target),
         slot_words=slot_encoding(model, recurrence).value,
         slot_instructions=_slot_instructions(model, choices, column_groups(batch, choices)),
     )
+
+
+def _shared_bytes(model: Model, recurrence: Recurrence, choices: Choices, batch: int, target: Target) -> int:
+    """Shared memory that slots may take."""
+    if choices.shared_slots.value == 0:
+        return 0
+    return target.shared_bytes_per_block - fixed_memory(model, recurrence, choices, batch, target).bytes
 
 
 def _slot_instructions(model: Model, choices: Choices, groups: int) -> float:

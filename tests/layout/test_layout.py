@@ -54,6 +54,7 @@ def options(warps: int = 2, order: BankOrder = BankOrder.COLOURED, **more: objec
         "even_banks": True,
         "lanes_per_row": None,
         "register_slots": 40,
+        "shared_bytes": 1 << 17,
         "slot_words": 1,
         "slot_instructions": 5.0,
     }
