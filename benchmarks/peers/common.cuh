@@ -4,14 +4,14 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
-#include <atomic>
-#include <thread>
-
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "peers.h"
 
@@ -106,6 +106,7 @@ inline size_t state_bytes(const PeerProblem& problem) {
 inline size_t sequence_bytes(const PeerProblem& problem) { return problem.steps * state_bytes(problem); }
 
 // Holds a stream until everything that is to be timed is enqueued: the processor's own time does not count.
+// It never holds it for long, for a call may itself wait for the stream.
 class HeldStream {
   public:
     explicit HeldStream(cudaStream_t stream) {
@@ -116,7 +117,10 @@ class HeldStream {
 
   private:
     static void CUDART_CB wait(void* open) {
-        while (!static_cast<std::atomic<bool>*>(open)->load()) std::this_thread::yield();
+        const auto latest = std::chrono::steady_clock::now() + std::chrono::milliseconds(5);
+        while (!static_cast<std::atomic<bool>*>(open)->load() && std::chrono::steady_clock::now() < latest) {
+            std::this_thread::yield();
+        }
     }
     std::atomic<bool> open_{false};
 };

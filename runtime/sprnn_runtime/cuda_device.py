@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -15,6 +16,7 @@ from sprnn_runtime.errors import DeviceError, Unavailable
 from sprnn_runtime.manifest import Fill, Kernel
 
 _BUDGET_NS = 2_000_000_000
+_LONGEST_HOLD_S = 0.05
 _FILL_BYTES = {Fill.ONES: 0xFF, Fill.ZEROS: 0}
 
 
@@ -135,10 +137,15 @@ class CudaDevice:
 
     @contextmanager
     def _held_stream(self) -> Iterator[None]:
-        """Nothing that is enqueued inside begins before the end, whatever happens in between."""
+        """Nothing that is enqueued inside begins before the end, or before some 50 ms have passed.
+
+        The bound is for calls that wait for the stream themselves, which would never return.
+        """
         gate = self._call("cuMemHostAlloc", 4, self._driver.CU_MEMHOSTALLOC_DEVICEMAP)
         word = ctypes.c_uint32.from_address(int(gate))
         word.value = 0
+        bound = threading.Timer(_LONGEST_HOLD_S, setattr, (word, "value", 1))
+        bound.start()
         try:
             address = int(self._call("cuMemHostGetDevicePointer", gate, 0))
             equal = self._driver.CUstreamWaitValue_flags.CU_STREAM_WAIT_VALUE_EQ
@@ -146,6 +153,8 @@ class CudaDevice:
                 self._call("cuStreamWaitValue32", self._stream, address, 1, int(equal))
             yield
         finally:
+            bound.cancel()
+            bound.join()
             word.value = 1
             self._driver.cuStreamSynchronize(self._stream)
             self._driver.cuMemFreeHost(gate)
