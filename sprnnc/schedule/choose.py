@@ -17,6 +17,7 @@ from sprnnc.target import Target
 
 MAX_BATCH = 64
 _EXCHANGE_BUDGET_BYTES = 64 << 20
+_SMALL_EXCHANGE_BYTES, _FEW_THREADS = 8192, 256
 _ENUMS: dict[str, type[Enum]] = {
     "exchange": Exchange,
     "fetch": Fetch,
@@ -76,9 +77,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "blocks": Choice(
             blocks, f"{units} units over {target.sms} SMs: {per_block} a block, one block an SM"
         ),
-        "threads": Choice(
-            target.default_threads, "more threads keep more polls in flight; fewer leave more registers each"
-        ),
+        "threads": _threads(target, step_bytes),
         "exchange": Choice(Exchange.LAMPORT, "the data is its own flag: no barrier between blocks"),
         "fetch": _fetch(target),
         "couriers": Choice(
@@ -103,6 +102,12 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
         ),
     }
+
+
+def _threads(target: Target, step_bytes: int) -> Choice[int]:
+    if step_bytes <= _SMALL_EXCHANGE_BYTES and target.default_threads > _FEW_THREADS:
+        return Choice(_FEW_THREADS, "a short step: fewer warps meet sooner, and each has more registers")
+    return Choice(target.default_threads, "enough warps to hide latency, 128 registers each on a GPU")
 
 
 def _first_poll(target: Target, step_bytes: int) -> Choice[int]:
