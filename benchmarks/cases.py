@@ -52,6 +52,11 @@ class Case:
     groups: frozenset[Group] = frozenset()
 
     @property
+    def accumulate(self) -> str:
+        """fp16 chains where they are faster: a GRU of this size was not, and fp32 cannot."""
+        return "fp16" if self.dtype == "fp16" and self.kind is not CellKind.GRU else "fp32"
+
+    @property
     def problem_name(self) -> str:
         """Names weights and inputs: cases that differ in their schedule alone share them."""
         return (

@@ -50,7 +50,7 @@ _GRU = """\
 _EQUATIONS = {CellKind.RNN: _RNN, CellKind.LSTM: _LSTM, CellKind.GRU: _GRU}
 
 
-def cell_text(kind: CellKind, mode: Mode, hidden: int) -> str:
+def cell_text(kind: CellKind, mode: Mode, hidden: int, accumulate: str = "fp32") -> str:
     """A whole model: matrices U (and W) and biases b of every gate, any pattern of non-zeros."""
     layer = mode is Mode.LAYER
     gates = kind.gates
@@ -70,7 +70,10 @@ def cell_text(kind: CellKind, mode: Mode, hidden: int) -> str:
             "",
             _EQUATIONS[kind].format(**words) + "  output h'",
             "}",
-            f"model {kind.name.lower()} {{ layer main = {kind.name}(H={hidden}) }}",
+            f"model {kind.name.lower()} {{",
+            f"  accumulate {accumulate}",
+            f"  layer main = {kind.name}(H={hidden})",
+            "}",
             "",
         ]
     )

@@ -84,7 +84,7 @@ def _compile(path: Path, case: Case, target: str) -> tuple[dict[str, Any], str]:
 
     try:
         artifact = sprnnc.compile(
-            cell_text(case.kind, case.mode, case.hidden),
+            cell_text(case.kind, case.mode, case.hidden, case.accumulate),
             weights=draw_problem(case).tensors(),
             batch=case.batch,
             target=target,
@@ -99,7 +99,9 @@ def _compile(path: Path, case: Case, target: str) -> tuple[dict[str, Any], str]:
 
 def made_from(case: Case) -> str:
     """A digest of the compiler's sources and of what it is given: another one means another artifact."""
-    asked = repr((cell_text(case.kind, case.mode, case.hidden), sorted(schedule_of(case).items())))
+    asked = repr(
+        (cell_text(case.kind, case.mode, case.hidden, case.accumulate), sorted(schedule_of(case).items()))
+    )
     return hashlib.sha256((_sources_digest() + asked).encode()).hexdigest()[:16]
 
 

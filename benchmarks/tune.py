@@ -154,7 +154,8 @@ def main() -> None:
         print(case["cell"], case["H"], "B", case["B"], case["density"], case["dtype"])
         for r in sorted(mine, key=lambda r: r.get("us", 1e9)):
             print(
-                f"  {r.get('us', float('nan')):7.3f} {r.get('low', float('nan')):7.3f} err {r.get('error', 0):.1e} L{r.get('lanes')} w{r.get('warps')}"
+                f"  {r.get('us', float('nan')):7.3f} {r.get('low', float('nan')):7.3f}"
+                f" err {r.get('error', 0):.1e} L{r.get('lanes')} w{r.get('warps')}"
                 f" slots {r.get('slots')} regs {r.get('registers')} {r.get('compile_s')}s {r['setting']}"
                 f" {r.get('failed', r.get('refused', ''))[:100]}"
             )

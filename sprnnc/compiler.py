@@ -149,7 +149,10 @@ def _schedule_and_build(
     target: Target,
     trace: Trace,
 ) -> tuple[Plan, KernelModel, str, Cubin | None]:
-    """Stages 6 to 8; a plan that spills goes back to 6: without a second register a slot, then with fewer slots."""
+    """Stages 6 to 8.
+
+    A plan that spills goes back to 6: first without a second register a slot, then with fewer slots.
+    """
     limit: int | None = None
     for _ in range(_BUILD_ATTEMPTS):
         with trace.stage("schedule") as dump:

@@ -80,8 +80,8 @@ def _phase(artifact: Artifact, recurrence: Recurrence, phase: PhasePlan) -> list
     lines = [f"phase {phase.index}: {products}"]
     lanes = dict.fromkeys(plan.space(p.rows.name).lanes_per_row for p in model.products)
     lines.append(
-        f"  rows              {' or '.join(map(str, lanes))} lanes each, {phase.gather_warps} gathering warps, "
-        f"{phase.ranks} bundles a warp"
+        f"  rows              {' or '.join(map(str, lanes))} lanes each, {phase.gather_warps} gathering "
+        f"warps, {phase.ranks} bundles a warp"
     )
     lines.append(
         f"  slots a lane      {phase.slots}: {phase.register_slots} in registers, "

@@ -62,7 +62,9 @@ def _timed(torch: Any, call: Any, timing: Timing) -> tuple[Any, list[float]]:
     first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 
     def once() -> tuple[Any, float]:
-        torch.cuda._sleep(2_000_000)  # cycles in which the call is enqueued: the processor's time does not count
+        torch.cuda._sleep(
+            2_000_000
+        )  # cycles in which the call is enqueued: the processor's time does not count
         first.record()
         y = call()
         last.record()

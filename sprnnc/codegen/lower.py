@@ -106,7 +106,9 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
         c("kOutput", recurrence.output_space.size, "values of one output column"),
     ]
     if reads_inputs(recurrence) or recurrence.input_products:
-        constants.append(c("kInputsAhead", _INPUTS_AHEAD, "steps before its use that an input is brought into L2"))
+        constants.append(
+            c("kInputsAhead", _INPUTS_AHEAD, "steps before its use that an input is brought into L2")
+        )
     constants += [
         c(f"kLanes{s.name}", s.lanes_per_row, f"lanes that share a row of {s.name}") for s in plan.spaces
     ]
@@ -129,7 +131,11 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
 
 def _pauses(plan: Plan) -> bool:
     choices = plan.choices
-    return choices.exchange.value is Exchange.LAMPORT and choices.first_poll_cycles.value > 0 and bool(plan.phases)
+    return (
+        choices.exchange.value is Exchange.LAMPORT
+        and choices.first_poll_cycles.value > 0
+        and bool(plan.phases)
+    )
 
 
 def _phase_constants(p: PhasePlan, plan: Plan) -> list[Constant]:
@@ -200,7 +206,7 @@ def _row_group_models(
     phase: Phase, p: PhasePlan, plan: Plan, fields: UnitFields
 ) -> tuple[RowGroupModel, ...]:
     models, rank = [], 0
-    for group in (g for group in p.row_groups for g in _constant_loads(group, plan)):
+    for group in (g for whole in p.row_groups for g in _constant_loads(whole, plan)):
         product = phase.products[group.product]
         used = f"used_{p.index}[{offset(rank)}i]" if group.sure < group.slots else str(group.slots)
         total = f"totals_{fields.names(product.name)} + ({offset(group.first_item)}i) * kGroups"
@@ -219,7 +225,7 @@ def _row_group_models(
 
 
 def _constant_loads(group: RowGroup, plan: Plan) -> tuple[RowGroup, ...]:
-    """``group``, bundle by bundle if it streams: which loads were made ahead must be known to the compiler."""
+    """``group``, bundle by bundle if it streams: the compiler must know which loads were made ahead."""
     if all(s.tier is not Tier.STREAMED for s in group.segments):
         return (group,)
 

@@ -25,7 +25,10 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class InputProductModel:
-    """One kernel that multiplies an input by a matrix for all steps at once; ``operand`` follows ``statements``."""
+    """One kernel that multiplies an input by a matrix for all steps at once.
+
+    ``operand`` follows ``statements``.
+    """
 
     kernel: str
     functor: str

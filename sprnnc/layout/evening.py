@@ -122,13 +122,10 @@ def _add_cost(
     cost += price[:, (places + r.offset) % together]
 
 
-def _move(
-    r: _Reads, counts: NDArray[np.float32], units: IntArray, places: IntArray, together: int
-) -> None:
+def _move(r: _Reads, counts: NDArray[np.float32], units: IntArray, places: IntArray, together: int) -> None:
     part = r.counts[:, units]
     touched = np.unique(part.indices)
     new = np.zeros((len(units), together), np.float32)
     new[np.arange(len(units)), (places + r.offset) % together] = 1
     if len(touched):
         counts[touched] += part[touched].toarray() @ new
-

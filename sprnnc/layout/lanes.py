@@ -7,10 +7,12 @@ and, where they must be free of conflicts, as its busiest bank.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from sprnnc.layout.options import LANES, BankOrder
+from sprnnc.layout.options import BankOrder
 from sprnnc.layout.partition import IntArray
 from sprnnc.layout.rows import Rows
 
@@ -49,7 +51,7 @@ def place_in_lane(node: NDArray[np.int64], turn: NDArray[np.int64]) -> NDArray[n
     return _place_in_run(node, np.lexsort((turn, node)))
 
 
-def _place_in_run(key: IntArray, order: NDArray[np.int64]) -> IntArray:
+def _place_in_run(key: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.int64]:
     """The how-manieth of its key each element is, counted along ``order``, in which keys lie together."""
     ordered = key[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))

@@ -66,7 +66,7 @@ class PhaseLayout:
     def used(self) -> NDArray[np.int64]:
         """Slots of every rank up to the last that holds a non-zero: [blocks, gather_warps, ranks]."""
         counts = np.zeros((*self.value.shape[:2], len(self.ranks)), np.int64)
-        full = (self.position < self.columns).any(axis=3)
+        full: NDArray[np.bool_] = np.any(self.position < self.columns, axis=3)
         first = 0
         for i, rank in enumerate(self.ranks):
             numbered = full[:, :, first : first + rank.slots] * np.arange(1, rank.slots + 1)
@@ -150,9 +150,9 @@ def _positions(phase: Phase, rows: Rows, partition: Partition) -> IntArray:
     """Place of every non-zero's column in the concatenated operand."""
     spaces = [partition.spaces[v.space.name].position for v in phase.published]
     first = np.cumsum([0, *(len(s) for s in spaces[:-1])])
-    position: IntArray = np.concatenate(
-        [s + f for s, f in zip(spaces, first, strict=True)]
-    ).astype(np.int32)[rows.column + first[rows.vector]]
+    position: IntArray = np.concatenate([s + f for s, f in zip(spaces, first, strict=True)]).astype(np.int32)[
+        rows.column + first[rows.vector]
+    ]
     return position
 
 

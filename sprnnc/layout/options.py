@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -61,13 +62,14 @@ class LayoutOptions:
 
     def expected_slots(self, lanes_per_row: int, row_nonzeros: float, longest: int) -> float:
         """Slots of a bundle whose rows have ``row_nonzeros`` on average and ``longest`` at most."""
-        by_lane = -(-longest // lanes_per_row)
+        by_lane = float(-(-longest // lanes_per_row))
         if self.bank_order is not BankOrder.COLOURED:
             return by_lane
         rows = max(1, self.together // lanes_per_row)
         groups_of_row = max(1, lanes_per_row // self.together)
         by_bank = rows * row_nonzeros / groups_of_row / self.together
-        return max(by_lane, by_bank + _BANK_EXCESS * by_bank**0.5 / groups_of_row**0.5)
+        excess = _BANK_EXCESS * math.sqrt(by_bank / groups_of_row)
+        return max(by_lane, by_bank + excess)
 
     def gather_cycles(self, lanes_per_row: int, bundles: Sequence[tuple[int, float]]) -> float:
         """Estimated cycles of one step, for ``bundles`` of (warps that have one, slots).
@@ -87,7 +89,6 @@ class LayoutOptions:
         wavefronts += self._memory_cycles(_RESERVE * own, max((w for w, _ in bundles), default=0))
         bound = max(wavefronts, _SHARED_ISSUE * busiest, _LONE_ISSUE * alone)
         return bound + _ROUND_CYCLES * (halvings + rounds)
-
 
     def _memory_cycles(self, slots: float, warps: int) -> float:
         """Cycles to load the slots of a lane that no register holds: from shared memory, then from L2."""

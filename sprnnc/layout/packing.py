@@ -13,7 +13,11 @@ from sprnnc.cell.ir import DType
 FloatArray = NDArray[np.float32]
 Words = NDArray[np.uint32]
 
-NUMPY_TYPE: dict[DType, Any] = {DType.FP32: np.float32, DType.FP16: np.float16, DType.BF16: ml_dtypes.bfloat16}
+NUMPY_TYPE: dict[DType, Any] = {
+    DType.FP32: np.float32,
+    DType.FP16: np.float16,
+    DType.BF16: ml_dtypes.bfloat16,
+}
 
 
 def to_storage(values: NDArray[Any], dtype: DType) -> NDArray[Any]:

@@ -103,5 +103,5 @@ def _place(
     unit = np.full((blocks, items, warps, places), NOBODY, np.int32)
     unit[owner, item, warp, place] = np.arange(size, dtype=np.int32)
     warps_of_item = tuple(min(warps, bundles - i * warps) for i in range(items))
-    as_int = [a.astype(np.int32) for a in (item, warp, place)]
-    return SpacePlacement(lanes, unit, *as_int, warps_of_item, cycles)
+    item, warp, place = (a.astype(np.int32) for a in (item, warp, place))
+    return SpacePlacement(lanes, unit, item, warp, place, warps_of_item, cycles)

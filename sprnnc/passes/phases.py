@@ -228,7 +228,9 @@ def verify(recurrence: Recurrence) -> None:
             raise InternalError("phases", f"phase {phase.index} has no product")
         for v in phase.published:
             if v.name not in values:
-                raise InternalError("phases", f"nobody computes {v.name}, which phase {phase.index} publishes")
+                raise InternalError(
+                    "phases", f"nobody computes {v.name}, which phase {phase.index} publishes"
+                )
 
 
 def _refuse_duplicates(recurrence: Recurrence) -> None:

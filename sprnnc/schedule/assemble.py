@@ -125,8 +125,7 @@ def _continues(group: RowGroup, row: RowGroup) -> bool:
         return False
     shapes = [[(s.tier, s.slots) for s in g.segments] for g in (group, row)]
     follows = all(
-        b.first == a.first + group.items * a.slots
-        for a, b in zip(group.segments, row.segments, strict=False)
+        b.first == a.first + group.items * a.slots for a, b in zip(group.segments, row.segments, strict=False)
     )
     return shapes[0] == shapes[1] and follows
 

@@ -97,7 +97,9 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "unpack": Choice(Unpack.FITTING, "once spares two instructions a slot, but takes a second register"),
         "unroll": Choice(4, "loads of slots that overlap where they come from memory, 16 bytes each"),
         "prefetch": Choice(4, "streamed loads of 16 bytes on their way while the block waits"),
-        "chain": Choice(4, "fp16 additions before the sum is joined to fp32: as precise, and as fast"),
+        "chain": Choice(
+            8, "fp16 additions before the sum is joined to fp32: more precise than rounding the output"
+        ),
         "steps_per_launch": Choice(
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
         ),
@@ -121,7 +123,9 @@ def _first_poll(target: Target, step_bytes: int) -> Choice[int]:
 def _activations(dtype: DType) -> Choice[Activations]:
     if dtype is DType.FP32:
         return Choice(Activations.ACCURATE, "fp32 keeps more bits than the special function unit gives")
-    return Choice(Activations.FAST, f"their error is that of rounding to {dtype.value}, and they take a few cycles")
+    return Choice(
+        Activations.FAST, f"their error is that of rounding to {dtype.value}, and they take a few cycles"
+    )
 
 
 def _fetch(target: Target) -> Choice[Fetch]:
@@ -159,9 +163,7 @@ def _override(
     return None
 
 
-def _override_enum(
-    made: dict[str, Choice[Any]], entry: ScheduleEntry, kind: type[Enum]
-) -> Diagnostic | None:
+def _override_enum(made: dict[str, Choice[Any]], entry: ScheduleEntry, kind: type[Enum]) -> Diagnostic | None:
     try:
         made[entry.name] = Choice(kind(entry.value), "the schedule says so", by_user=True)
     except ValueError:

@@ -103,9 +103,7 @@ class PlanInterpreter:
             operand[phase.first_column(v.name) + position[owned]] = value[unit[owned]]
         return operand
 
-    def _products(
-        self, phase: Phase, plan: PhasePlan, operand: FloatArray, environment: Environment
-    ) -> None:
+    def _products(self, phase: Phase, plan: PhasePlan, operand: FloatArray, environment: Environment) -> None:
         """Evaluates every product, rank by rank, slot by slot; each lane group keeps its unit's total."""
         for product in phase.products:
             environment[product.name] = np.zeros((product.rows.size, self._plan.batch), np.float32)
@@ -122,9 +120,7 @@ class PlanInterpreter:
                 owned = unit >= 0
                 environment[product.name][unit[owned]] = rows[:, : group.warps][owned]
 
-    def _lane_sums(
-        self, plan: PhasePlan, group: RowGroup, first: int, operand: FloatArray
-    ) -> FloatArray:
+    def _lane_sums(self, plan: PhasePlan, group: RowGroup, first: int, operand: FloatArray) -> FloatArray:
         """Sums [blocks, warps, 32, B] of one rank, accumulated as a lane does."""
         shape = (self._plan.choices.blocks.value, plan.gather_warps, 32, operand.shape[1])
         sums = np.zeros(shape, np.float32)
@@ -133,7 +129,9 @@ class PlanInterpreter:
         value, position = self._slots[plan.index]
         for segment in group.segments:
             run = slice(first, first + segment.slots)
-            sums += self._segment_sums(value[:, :, run], position[:, :, run], operand, self._chain(segment.tier))
+            sums += self._segment_sums(
+                value[:, :, run], position[:, :, run], operand, self._chain(segment.tier)
+            )
             first += segment.slots
         return sums
 

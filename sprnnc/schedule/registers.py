@@ -30,9 +30,7 @@ def position_step(encoding: Encoding, positions: int, row_bytes: int) -> int:
     return row_bytes if fits else 1
 
 
-def register_slots(
-    model: Model, recurrence: Recurrence, choices: Choices, batch: int, target: Target
-) -> int:
+def register_slots(model: Model, recurrence: Recurrence, choices: Choices, batch: int, target: Target) -> int:
     """Slots of one thread, over all phases: those asked for, or as many as are likely to fit."""
     if choices.register_slots.value >= 0:
         return choices.register_slots.value

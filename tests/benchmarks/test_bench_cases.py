@@ -22,7 +22,7 @@ def tiny(kind: CellKind, mode: Mode = Mode.RECURRENT, **changes: object) -> Case
 
 def compiled(case: Case) -> sprnnc.Artifact:
     return sprnnc.compile(
-        cell_text(case.kind, case.mode, case.hidden),
+        cell_text(case.kind, case.mode, case.hidden, case.accumulate),
         weights=draw_problem(case).tensors(),
         batch=case.batch,
         target="sim",

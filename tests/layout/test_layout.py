@@ -122,7 +122,9 @@ def test_every_unit_has_one_place_and_positions_stay_in_their_block(
             mine = owned[owned != NOBODY]
             old, new = (p.spaces[name].position[mine] for p in (before, layout.partition))
             np.testing.assert_array_equal(np.sort(old), np.sort(new))
-            np.testing.assert_array_equal(np.sort(space.unit[block][space.unit[block] != NOBODY]), np.sort(mine))
+            np.testing.assert_array_equal(
+                np.sort(space.unit[block][space.unit[block] != NOBODY]), np.sort(mine)
+            )
 
 
 @pytest.mark.parametrize("together", [8, 16, 32])
@@ -155,7 +157,7 @@ def test_greedy_order_meets_fewer_conflicts_than_column_order() -> None:
 
 
 def test_units_are_shared_out_evenly_and_by_weight() -> None:
-    _, weights, layout = lay_out(60, 30, 0.3, 7, options())
+    _, _, layout = lay_out(60, 30, 0.3, 7, options())
     for space in layout.partition.spaces.values():
         counts = (space.unit != NOBODY).sum(axis=1)
         assert counts.max() == -(-len(space.position) // 7)
