@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from sprnnc.compiler import compile
     from sprnnc.diagnostics import CompileError
     from sprnnc.executors import execute
-    from sprnnc.explain import explain
+    from sprnnc.explanation import explain
 
 _HOME = {
     "Artifact": "sprnnc.artifact",
     "CompileError": "sprnnc.diagnostics",
     "compile": "sprnnc.compiler",
     "execute": "sprnnc.executors",
-    "explain": "sprnnc.explain",
+    "explain": "sprnnc.explanation",
 }
 __all__ = ["Artifact", "CompileError", "__version__", "compile", "execute", "explain"]
 
@@ -30,5 +30,5 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'sprnnc' has no attribute '{name}'")
     value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value  # the module sprnnc.explain would stand here otherwise
+    globals()[name] = value
     return value

@@ -7,7 +7,7 @@ import sys
 
 from sprnnc.artifact import Artifact
 from sprnnc.cli.exit_codes import Exit
-from sprnnc.explain import explain
+from sprnnc.explanation import explain
 
 HELP = "show sizes, density, decisions and costs of an artifact"
 EXAMPLES = """\

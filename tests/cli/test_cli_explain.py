@@ -7,7 +7,7 @@ import sys
 
 from sprnnc.artifact import Artifact
 from sprnnc.cli.progress import progress
-from sprnnc.explain import explain as explain_artifact
+from sprnnc.explanation import explain as explain_artifact
 
 
 def test_explain_prints_what_the_library_says(sprnnc, artifact):
