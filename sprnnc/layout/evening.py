@@ -110,7 +110,7 @@ def _add_cost(
     the busiest ones, which decide how many slots a group needs, weigh most.
     """
     part = r.counts[:, units]
-    touched = np.unique(part.indices)
+    touched = np.flatnonzero(np.bincount(part.indices))
     dense = part[touched].toarray() if len(touched) else np.zeros((0, len(units)), np.float32)
     old = np.zeros((len(units), together), np.float32)
     old[np.arange(len(units)), (position[units] + r.offset) % together] = 1
@@ -124,7 +124,7 @@ def _add_cost(
 
 def _move(r: _Reads, counts: NDArray[np.float32], units: IntArray, places: IntArray, together: int) -> None:
     part = r.counts[:, units]
-    touched = np.unique(part.indices)
+    touched = np.flatnonzero(np.bincount(part.indices))
     new = np.zeros((len(units), together), np.float32)
     new[np.arange(len(units)), (places + r.offset) % together] = 1
     if len(touched):
