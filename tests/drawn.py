@@ -78,8 +78,18 @@ def cases(draw: st.DrawFn, cell: str, **fixed: Any) -> Draw:
     threads = draw(st.sampled_from([32, 256, 1024] if on_gpu else [32, 64, 96]), label="threads")
     # A GPU's thread keeps the states of its units in registers: more than a few of them would spill.
     fewest_blocks = -(-max(sizes.values()) * 2 * batch // (4 * threads)) if on_gpu else 1
+    ways = [("lamport", "threads"), ("barrier", "threads")]
+    ways += [("lamport", "bulk")] * 2 if target.bulk_copy else []
+    exchange, fetch = draw(st.sampled_from(ways), label="exchange")
     schedule = {
-        "exchange": draw(st.sampled_from(["lamport", "barrier"]), label="exchange"),
+        "exchange": exchange,
+        "fetch": fetch,
+        "couriers": draw(st.sampled_from([1, 3, 16]), label="couriers"),
+        "lanes_per_row": draw(st.sampled_from([-1, 4, 16, 32]), label="lanes a row"),
+        "bank_order": draw(st.sampled_from(["coloured", "greedy", "plain"]), label="bank order"),
+        "unit_order": draw(st.sampled_from(["even", "plain"]), label="unit order"),
+        "unpack": draw(st.sampled_from(["fitting", "once", "each_step"]), label="unpack"),
+        "prefetch": draw(st.sampled_from([1, 4]), label="prefetch"),
         "blocks": draw(st.integers(min(fewest_blocks, target.sms), target.sms), label="blocks"),
         "threads": threads,
         "polls_in_flight": draw(st.integers(1, 3), label="polls"),
