@@ -85,5 +85,5 @@ def _slot_instructions(model: Model, choices: Choices, groups: int) -> float:
         multiply = width / 2 + 2 * width / choices.chain.value
     else:
         multiply = width if model.dtype is DType.FP32 else 2 * width
-    unpack = 2 if choices.unpack.value is Unpack.EACH_STEP else 0
+    unpack = 1 if choices.unpack.value is Unpack.EACH_STEP else 0
     return unpack + groups * (1 + multiply)

@@ -5,21 +5,24 @@
 namespace sprnn {
 
 // One slot of one lane in 4 bytes: the value's 16 bits above where its position is, in UNITs of bytes.
-template <int UNIT>
+// EACH_STEP: it is taken apart in every step, so that doing without an instruction counts.
+template <int UNIT, bool EACH_STEP>
 struct NarrowSlot {
   static constexpr int words = 1;
   unsigned word;
   static __device__ __forceinline__ NarrowSlot at(const unsigned* words, int slot) { return {words[slot]}; }
   template <class Storage>
   __device__ __forceinline__ float value() const { return Storage::decode(word >> 16); }
-  __device__ __forceinline__ unsigned value_twice() const { return high_half_twice(word); }
+  __device__ __forceinline__ unsigned value_twice() const {
+    return EACH_STEP ? high_half_in_place(word) : high_half_twice(word);
+  }
   __device__ __forceinline__ unsigned offset() const { return (word & 0xFFFFu) * UNIT; }
   // Whether offsets may become addresses for good: a field of bytes has room for the operand's own.
   static constexpr bool holds_address = UNIT == 1;
 };
 
 // One slot of one lane in 8 bytes: the value's bits, then where its position is, in UNITs of bytes.
-template <int UNIT>
+template <int UNIT, bool EACH_STEP>
 struct WideSlot {
   static constexpr int words = 2;
   unsigned bits, where;

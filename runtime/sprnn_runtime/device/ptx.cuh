@@ -258,13 +258,30 @@ __device__ __forceinline__ unsigned short float_to_bf16(float x) {
 #endif
 }
 
-// The high half of a word in both halves.
+// The high half of a word in both halves, as a word of its own.
 __device__ __forceinline__ unsigned high_half_twice(unsigned word) {
 #ifdef SPRNN_SIM
   return word >> 16 | (word & 0xFFFF0000u);
 #else
   unsigned twice;
   asm("prmt.b32 %0, %1, 0, 0x3232;" : "=r"(twice) : "r"(word));
+  return twice;
+#endif
+}
+
+// The same as a way of reading `word`, which costs no instruction: one on two halves may read one of them
+// twice. Such instructions all go to one of the two pipes that multiply halves.
+__device__ __forceinline__ unsigned high_half_in_place(unsigned word) {
+#ifdef SPRNN_SIM
+  return high_half_twice(word);
+#else
+  unsigned twice;
+  asm("{\n"
+      ".reg .b16 low, high;\n"
+      "mov.b32 {low, high}, %1;\n"
+      "mov.b32 %0, {high, high};\n"
+      "}"
+      : "=r"(twice) : "r"(word));
   return twice;
 #endif
 }

@@ -52,7 +52,7 @@ constexpr int kLaneWords1 = 12;  // words of one lane's slots, all tiers togethe
 constexpr int kCouriers1 = 2;  // warps that look after a bulk copy each
 
 using Storage = Float16;
-using Slot1 = NarrowSlot<1>;
+using Slot1 = NarrowSlot<1, true>;
 using Sums = FloatSums<Storage, kWidth, kGroups>;
 
 // inputs_1 = [W] @ x, for all steps before the loop begins.

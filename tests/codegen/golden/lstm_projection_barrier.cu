@@ -65,8 +65,8 @@ constexpr int kGatherWarps2 = 2;  // warps that gather, the first ones
 constexpr int kLaneWords2 = 4;  // words of one lane's slots, all tiers together
 
 using Storage = Float16;
-using Slot1 = NarrowSlot<1>;
-using Slot2 = NarrowSlot<1>;
+using Slot1 = NarrowSlot<1, true>;
+using Slot2 = NarrowSlot<1, true>;
 using Sums = FloatSums<Storage, kWidth, kGroups>;
 
 // inputs_1 = [Wi; Wf; Wg; Wo] @ x, for all steps before the loop begins.
