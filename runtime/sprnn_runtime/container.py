@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -90,27 +91,53 @@ def read_file(path: Path) -> bytes:
 def check_writable(path: Path) -> None:
     """Raises SprnnError E605 where ``write_file`` would, so that long work is not done in vain."""
     try:
-        with tempfile.TemporaryFile(dir=path.parent):
+        if _is_special(path):
+            if not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return
+        with tempfile.TemporaryFile(dir=_target(path).parent):
             pass
     except OSError as error:
         raise _cannot_write(path, error) from error
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes ``data`` to ``path`` whole or not at all. Raises SprnnError E605 where it cannot."""
+    """Writes ``data`` to ``path`` whole or not at all. Raises SprnnError E605 where it cannot.
+
+    A link is followed, and keeps being one. A device or a FIFO is written straight into.
+    """
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                os.chmod(file.name, 0o644)
-                os.replace(file.name, path)
-            except BaseException:  # an interrupt leaves nothing behind either
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        if _is_special(path):
+            path.write_bytes(data)
+        else:
+            _replace(_target(path), data)
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def _is_special(path: Path) -> bool:
+    """Whether ``path`` is a device, a FIFO or the like: something that must not be replaced by a file."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _target(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Writes beside ``path``, then renames: a reader finds the old file or the new one."""
+    temporary = path.with_name(f".{path.name[:40]}.{os.urandom(8).hex()}")
+    try:
+        with temporary.open("xb") as file:  # its mode is what the umask says
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            os.chmod(temporary, path.stat().st_mode & 0o777)
+        os.replace(temporary, path)
+    except BaseException:  # an interrupt leaves nothing behind either
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _cannot_write(path: Path, error: OSError) -> SprnnError:

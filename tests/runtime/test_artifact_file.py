@@ -256,3 +256,52 @@ def test_a_folder_that_cannot_be_written(artifact: sprnnc.Artifact, tmp_path: Pa
         assert error.value.code == "E605"
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
     assert not list((tmp_path / "folder").iterdir())
+
+
+def test_a_fifo_or_a_device_is_written_into(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for where in (fifo, Path("/dev/null")):
+            container.check_writable(where)
+            container.write_file(where, b"bytes")
+            assert where.exists() and not where.is_file()
+        assert os.read(reader, 100) == b"bytes"
+    finally:
+        os.close(reader)
+    assert [p.name for p in tmp_path.iterdir()] == ["fifo"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_followed(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "folder").mkdir()
+    target, link = tmp_path / "folder" / "real", tmp_path / "link"
+    if there:
+        target.write_bytes(b"old")
+    link.symlink_to(target)
+    container.check_writable(link)
+    container.write_file(link, b"new")
+    assert link.is_symlink() and target.read_bytes() == b"new"
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["folder", "link", "real"]
+
+
+def test_a_link_that_leads_to_itself(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(link)
+    with pytest.raises(SprnnError) as error:
+        container.write_file(link / "y.npy", b"")
+    assert error.value.code == "E605"
+
+
+def test_modes_are_what_a_plain_write_gives(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.touch()
+    kept.chmod(0o640)
+    old = os.umask(0o027)
+    try:
+        for name in ("kept", "made", "m" * 250):
+            container.write_file(tmp_path / name, b"bytes")
+    finally:
+        os.umask(old)
+    assert [(tmp_path / n).stat().st_mode & 0o777 for n in ("kept", "made")] == [0o640, 0o640]
