@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sprnn_runtime.container import write_file
+from sprnn_runtime.errors import SprnnError
+
 from sprnnc.diagnostics import fail
 
 # Stages in pipeline order; the number in a dump's name is the place in this list.
@@ -25,7 +28,10 @@ STAGES = (
 
 
 class Trace:
-    """Calls ``progress`` with the name of each stage, and dumps texts as ``NN_stage.txt`` into ``folder``."""
+    """Calls ``progress`` with the name of each stage, and dumps texts as ``NN_stage.txt`` into ``folder``.
+
+    A dump is written whole or not at all, and dumps that an earlier run left there are removed first.
+    """
 
     def __init__(self, folder: Path | None, progress: Callable[[str], None] | None) -> None:
         self._folder = folder
@@ -33,6 +39,7 @@ class Trace:
         if folder is not None:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
+                _remove_dumps(folder)
             except OSError as error:
                 raise fail("E502", f"cannot write dumps to {folder}: {error}") from error
 
@@ -48,6 +55,13 @@ class Trace:
             return
         path = self._folder / f"{STAGES.index(name) + 1:02d}_{name}.txt"
         try:
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise fail("E502", f"cannot write {path}: {error}") from error
+            write_file(path, text.encode())
+        except SprnnError as error:
+            raise fail("E502", error.message) from error
+
+
+def _remove_dumps(folder: Path) -> None:
+    """Dumps of an earlier run: where this run stops early, they would pass for its own."""
+    for name in STAGES:
+        for stale in folder.glob(f"[0-9][0-9]_{name}.txt"):
+            stale.unlink()

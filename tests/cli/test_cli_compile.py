@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +146,21 @@ def test_an_output_that_cannot_be_replaced_leaves_nothing(sprnnc):
     assert result.code == 1
     assert "error[E605]: cannot write taken" in result.err
     assert left_behind() == ["taken"]
+
+
+def test_dumps_of_an_earlier_run_do_not_stay(sprnnc):
+    assert sprnnc(*RANDOM, "--dump-ir", "ir").code == 0
+    Path("ir/01_notes.txt").write_text("the user's own")
+    Path("bad.sprnn").write_text("cell {")
+    assert sprnnc("compile", "bad.sprnn", "--random-weights", "0", "--dump-ir", "ir").code == 1
+    assert [p.name for p in Path("ir").iterdir()] == ["01_notes.txt"]
+
+
+def test_a_dump_is_written_whole_or_not_at_all(sprnnc, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    result = sprnnc(*RANDOM, "--dump-ir", "ir")
+    assert result.code == 1 and "error[E502]: cannot write ir/01_parse.txt" in result.err
+    assert not list(Path("ir").iterdir())
