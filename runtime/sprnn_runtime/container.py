@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,17 @@ SUFFIX = ".sprnnx"
 MANIFEST = "manifest.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MAX_BYTES = 8 << 30
+# What NumPy's header parser, which evaluates a literal, makes of a forged header.
+_NOT_AN_ARRAY = (
+    ValueError,
+    EOFError,
+    SyntaxError,
+    TokenError,
+    TypeError,
+    MemoryError,
+    OverflowError,
+    RecursionError,
+)
 
 
 def pack(manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> bytes:
@@ -161,5 +173,5 @@ def array_from_bytes(data: bytes, where: str) -> NDArray[Any]:
         if column_major:
             raise ValueError("an array is not in C order")
         return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape).copy()
-    except (ValueError, EOFError, SyntaxError, TypeError) as error:
+    except _NOT_AN_ARRAY as error:
         raise damaged(where, str(error)) from error

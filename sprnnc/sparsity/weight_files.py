@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import ml_dtypes
@@ -65,6 +66,7 @@ def load_tensors(path: Path, expected: Shapes) -> dict[str, NDArray[np.float32]]
         AttributeError,
         OverflowError,
         SyntaxError,
+        TokenError,
         zlib.error,
     ) as error:
         raise fail(
@@ -157,7 +159,10 @@ def _npz_entries(archive: zipfile.ZipFile) -> dict[str, _Entry]:
             version = npy.read_magic(member)
             if version != (1, 0):  # later ones exist for record types, and let a header claim 4 GiB
                 raise ValueError(f"member '{info.filename}' has .npy version {version}, expected (1, 0)")
-            shape, _, dtype = npy.read_array_header_1_0(member)
+            try:
+                shape, _, dtype = npy.read_array_header_1_0(member)
+            except MemoryError as error:  # how Python's parser says that a literal is too deep
+                raise ValueError(f"member '{info.filename}' has too deep a header") from error
         name = info.filename.removesuffix(".npy")
         entries[name] = _Entry(
             tuple(shape), "object" if dtype.hasobject else str(dtype), _npy_reader(archive, info)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.lib.format import magic
 
 from sprnnc.cli import run
 from sprnnc.executors import execute
@@ -175,3 +177,11 @@ def test_an_output_that_cannot_be_written_is_found_before_the_run(sprnnc, artifa
     monkeypatch.setattr("sprnnc.cli.run.execute", never)
     result = sprnnc("run", artifact, "--device", "plan", "--output", "no/such/y.npy")
     assert result.code == 1 and "E605" in result.err
+
+
+@pytest.mark.parametrize("header", ["(" * 3000, "-" * 9000 + "1", "[" * 190 + "-" * 2000])
+def test_an_input_with_a_malicious_header_is_refused(sprnnc, artifact, header):
+    Path("x.npy").write_bytes(magic(1, 0) + struct.pack("<H", len(header)) + header.encode())
+    result = sprnnc("run", artifact, "--input", "x.npy")
+    assert result.code == 1
+    assert result.err.startswith("error[E616]: x.npy is not a usable .npy file")

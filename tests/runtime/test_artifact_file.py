@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 import sprnn_runtime
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib import format as npy
 from small_layer import compile_lstm
 from sprnn_runtime import container
 from sprnn_runtime.errors import ArtifactError, SprnnError
@@ -305,3 +307,11 @@ def test_modes_are_what_a_plain_write_gives(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert [(tmp_path / n).stat().st_mode & 0o777 for n in ("kept", "made")] == [0o640, 0o640]
+
+
+@pytest.mark.parametrize("header", ["(" * 3000, "-" * 9000 + "1", "[" * 190 + "-" * 2000])
+def test_a_malicious_array_header(header: str) -> None:
+    data = npy.magic(1, 0) + struct.pack("<H", len(header)) + header.encode()
+    with pytest.raises(ArtifactError) as error:
+        container.array_from_bytes(data, "here")
+    assert error.value.code == "E603"
