@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprnnc.cell.ir import Cell
-from sprnnc.diagnostics import CompileError, Diagnostic
+from sprnnc.diagnostics import CompileError, Diagnostic, fail
+from sprnnc.machine import memory_bytes
 
 Tensor = NDArray[np.float32]
 
@@ -62,21 +63,55 @@ def random_weights(cell: Cell, seed: int) -> dict[str, Tensor]:
     """Random tensors that have the declared patterns and keep the dynamics contractive.
 
     A tensor depends on the seed and its name alone, not on the order of declarations.
+    Raises CompileError E406 where this machine has no memory for them.
     """
+    _require_memory(cell)
     tensors: dict[str, Tensor] = {}
     for w in cell.weights:
         rng = np.random.default_rng([seed, zlib.crc32(w.name.encode())])
         mask = w.pattern.random_mask(w.rows.size, w.cols.size, rng)
         scale = 0.5 / np.sqrt(max(1.0, float(mask.sum()) / len(mask)))
-        tensors[w.name] = np.where(mask, _away_from_zero(rng.normal(0, scale, mask.shape)), 0).astype(
-            np.float32
-        )
+        values = _away_from_zero(_normal(rng, mask.shape, scale))
+        values[~mask] = 0
+        tensors[w.name] = values
     for v in cell.params:
         rng = np.random.default_rng([seed, zlib.crc32(v.name.encode())])
-        tensors[v.name] = rng.normal(0, 0.1, v.space.size).astype(np.float32)
+        tensors[v.name] = _normal(rng, (v.space.size,), 0.1)
     return tensors
 
 
-def _away_from_zero(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _normal(rng: np.random.Generator, shape: tuple[int, ...], scale: float) -> Tensor:
+    values = rng.standard_normal(shape, dtype=np.float32)
+    values *= np.float32(scale)
+    return values
+
+
+def _away_from_zero(values: Tensor) -> Tensor:
     """A kept weight never rounds to zero in a 16-bit type, so that densities stay what they are."""
-    return np.copysign(np.maximum(np.abs(values), 1e-3), values)
+    return np.copysign(np.maximum(np.abs(values), np.float32(1e-3)), values)
+
+
+def _require_memory(cell: Cell) -> None:
+    """Raises CompileError E406 for sizes whose weights this machine cannot hold; says what it can."""
+    sizes = {s.name: s.size for w in cell.weights for s in (w.rows, w.cols)}
+    limit = memory_bytes()
+    needed = _drawing_bytes(cell, sizes)
+    if needed <= limit:
+        return
+    name = max(sizes, key=sizes.__getitem__)
+    low, high = 0, sizes[name]  # low fits, high does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = _drawing_bytes(cell, sizes | {name: middle}) <= limit
+        low, high = (middle, high) if fits else (low, middle)
+    raise fail(
+        "E406",
+        f"random weights of these sizes take {needed} bytes of memory; this machine has {limit}",
+        help=f"{name} is {sizes[name]}: up to {low} would fit" if low else "choose smaller sizes",
+    )
+
+
+def _drawing_bytes(cell: Cell, sizes: Mapping[str, int]) -> int:
+    """All weights in float32, and for one at a time its mask, its order and a copy."""
+    entries = [sizes[w.rows.name] * sizes[w.cols.name] for w in cell.weights]
+    return 4 * sum(entries) + 16 * max(entries, default=0)

@@ -71,7 +71,10 @@ def _guarded(args: argparse.Namespace) -> int:
         _drop_stdout()
         return _report(f"error[E605]: cannot write the output: {error}", Exit.USER_ERROR)
     except MemoryError as error:
-        return _report(f"error[E406]: sizes do not fit this machine's memory: {error}", Exit.USER_ERROR)
+        help = "help: choose smaller sizes, a smaller batch or fewer steps"
+        return _report(
+            f"error[E406]: sizes do not fit this machine's memory: {error}\n{help}", Exit.USER_ERROR
+        )
     except KeyboardInterrupt:
         return _report("interrupted", Exit.INTERRUPTED)
     except Exception:

@@ -13,6 +13,7 @@ from sprnnc.language.check_cell import check_cell
 from sprnnc.language.codes import Code
 from sprnnc.language.report import Report, listed, near_match
 
+MAX_SIZE = (1 << 31) - 1  # kernels count in 32 bits
 _NO_SIZES: Mapping[str, int] = MappingProxyType({})
 _DEFAULT_LAYER = "main"
 
@@ -179,13 +180,13 @@ class _ModelChecker:
 
     def _is_size(self, size: s.SizeValue) -> bool:
         value = size.value.value
-        if isinstance(value, int) and value >= 1:
+        if isinstance(value, int) and 1 <= value <= MAX_SIZE:
             return True
         self.report.add(
             Code.BAD_SIZE,
             f"size {size.name.text} = {value} is not possible",
             size.value.span,
-            "expected a whole number from 1",
+            f"expected a whole number from 1 to {MAX_SIZE}",
             "a size is a number of units",
         )
         return False
@@ -199,11 +200,11 @@ class _ModelChecker:
                 help=near_match(name, symbols, of_cell),
             )
             return False
-        if value < 1:
+        if not 1 <= value <= MAX_SIZE:
             self.report.add(
                 Code.BAD_SIZE,
                 f"size {name} = {value}, given from outside, is not possible",
-                help="a size is a whole number from 1",
+                help=f"a size is a whole number from 1 to {MAX_SIZE}",
             )
             return False
         return True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from sprnnc.cell import weights
 from sprnnc.cli.main import COMMANDS
 from sprnnc.diagnostics import InternalError
 from sprnnc.version import VERSION
@@ -81,6 +83,28 @@ def test_too_large_a_size_is_the_users_error(sprnnc):
     assert result.code == 1
     assert "error[E4" in result.err
     assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("command", ["check", "compile"])
+def test_a_size_that_no_kernel_counts_is_refused(sprnnc, command):
+    result = sprnnc(command, "tiny.sprnn", "--size", f"I={10**30}")
+    assert result.code == 1
+    assert "error[E211]: size I = 1" in result.err and "from 1 to 2147483647" in result.err
+
+
+def test_weights_that_fit_no_memory_are_refused_before_they_are_drawn(sprnnc, monkeypatch):
+    monkeypatch.setattr(weights, "memory_bytes", lambda: 1 << 30)
+    result = sprnnc("compile", "tiny.sprnn", "--random-weights", "0", "--size", "I=2000000000")
+    assert result.code == 1 and "error[E406]" in result.err
+    fitting = int(re.search(r"I is 2000000000: up to (\d+) would fit", result.err)[1])
+    # W[8, I] is the larger weight: its values, and what drawing it takes
+    assert 0 <= (1 << 30) - (20 * 8 * fitting + 4 * 8 * 8) < 20 * 8
+
+
+def test_steps_that_fit_no_memory_are_refused(sprnnc, artifact):
+    result = sprnnc("run", artifact, "--steps", str(10**30))
+    assert result.code == 1
+    assert "error[E406]" in result.err and re.search(r"up to \d+ steps would", result.err)
 
 
 def test_a_reader_that_leaves_early_is_no_defect(artifact: Path):
