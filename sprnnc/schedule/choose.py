@@ -64,12 +64,17 @@ def column_widths(dtype: DType) -> tuple[int, ...]:
     return tuple(n // dtype.size_bytes for n in (4, 8, 16))
 
 
+def default_width(dtype: DType, batch: int) -> int:
+    """The narrowest load that holds the batch, or the widest there is."""
+    widths = column_widths(dtype)
+    return next((w for w in widths if w >= batch), widths[-1])
+
+
 def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Target) -> dict[str, Choice[Any]]:
     units = max(s.size for s in recurrence.spaces)
     per_block = -(-units // target.sms)
     blocks = -(-units // per_block)
-    widths = column_widths(model.dtype)
-    width = next((w for w in widths if w >= batch), widths[-1])
+    width = default_width(model.dtype, batch)
     exchanged = max((p.columns for p in recurrence.phases), default=1)
     step_bytes = exchanged * -(-batch // width) * width * model.dtype.size_bytes
     steps = max(1, min(4096, _EXCHANGE_BUDGET_BYTES // step_bytes))

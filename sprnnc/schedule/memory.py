@@ -6,12 +6,15 @@ any weight is read.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sprnnc.cell.ir import DType, Model
 from sprnnc.diagnostics import CompileError, fail
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choices, Fetch
+from sprnnc.schedule.choose import column_widths, default_width
 from sprnnc.target import Target
 
 _ALIGN_BYTES = 16
@@ -58,19 +61,26 @@ def fixed_memory(
     model: Model, recurrence: Recurrence, choices: Choices, batch: int, target: Target
 ) -> FixedMemory:
     """Operand and arrivals of every phase. Raises CompileError E410, which says what would fit."""
+    columns = [p.columns for p in recurrence.phases]
+    memory = _lay_out(columns, model.dtype, choices, batch)
+    if memory.bytes > target.shared_bytes_per_block:
+        raise _does_not_fit(columns, model.dtype, choices, batch, memory.bytes, target)
+    return memory
+
+
+def _lay_out(columns: Sequence[int], dtype: DType, choices: Choices, batch: int) -> FixedMemory:
+    """The same for phases that exchange ``columns`` values each, whether it fits or not."""
     groups = column_groups(batch, choices)
-    row_bytes = choices.column_width.value * model.dtype.size_bytes
+    row_bytes = choices.column_width.value * dtype.size_bytes
     phases, taken = [], 0
-    for phase in recurrence.phases:
-        chunk = _chunk_bytes(phase.columns * row_bytes)
-        positions = _padded_positions(phase.columns, row_bytes, chunk)
-        couriers = _couriers(phase.columns * row_bytes, chunk, choices)
+    for count in columns:
+        chunk = _chunk_bytes(count * row_bytes)
+        positions = _padded_positions(count, row_bytes, chunk)
+        couriers = _couriers(count * row_bytes, chunk, choices)
         arrivals_at = taken + aligned(groups * positions * row_bytes)
         phases.append(PhaseMemory(chunk, positions, couriers, taken, arrivals_at))
         taken = aligned(arrivals_at + couriers * _ARRIVAL_BYTES, _LINE_BYTES)
     taken += _LINE_BYTES
-    if taken > target.shared_bytes_per_block:
-        raise _does_not_fit(model, recurrence, batch, groups, taken, target)
     return FixedMemory(tuple(phases), taken, taken - _FLAG_BYTES)
 
 
@@ -100,18 +110,46 @@ def _padded_positions(columns: int, row_bytes: int, chunk: int) -> int:
 
 
 def _does_not_fit(
-    model: Model, recurrence: Recurrence, batch: int, groups: int, needed: int, target: Target
+    columns: Sequence[int], dtype: DType, choices: Choices, batch: int, needed: int, target: Target
 ) -> CompileError:
-    size = max(p.columns for p in recurrence.phases)
     limit = target.shared_bytes_per_block
-    fitting_batch = int(batch * limit / needed) if groups > 1 else 0
-    hints = [f"batch {fitting_batch}"] if fitting_batch else []
-    hints.append(f"exchanged vectors of about {int(size * limit / needed)} values")
-    if model.dtype is DType.FP32:
+
+    def fits(columns: Sequence[int], dtype: DType, batch: int) -> bool:
+        other = _rewidened(choices, dtype, batch)
+        return other is not None and _lay_out(columns, dtype, other, batch).bytes <= limit
+
+    def fits_short(longest: int) -> bool:
+        return fits([min(c, longest) for c in columns], dtype, batch)
+
+    hints = []
+    if fitting_batch := next((b for b in range(batch - 1, 0, -1) if fits(columns, dtype, b)), 0):
+        hints.append(f"batch {fitting_batch}")
+    if longest := _last(fits_short, max(columns)):
+        hints.append(f"exchanged vectors of {longest} values")
+    if dtype is DType.FP32 and fits(columns, DType.FP16, batch):
         hints.append("dtype fp16 or bf16, which halves it")
     return fail(
         "E410",
-        f"batch {batch} of {size} exchanged values needs {needed} bytes of shared memory a block; "
+        f"batch {batch} of {max(columns)} exchanged values needs {needed} bytes of shared memory a block; "
         f"{target.name} has {limit}",
-        help="this would fit: " + ", or ".join(hints),
+        help="this would fit: " + ", or ".join(hints) if hints else "split the cell into smaller ones",
     )
+
+
+def _rewidened(choices: Choices, dtype: DType, batch: int) -> Choices | None:
+    """``choices`` with the load that another batch or type would get; None where the user's forbids it."""
+    widths, width = column_widths(dtype), choices.column_width
+    if width.by_user:
+        return choices if width.value in widths else None
+    return dataclasses.replace(
+        choices, column_width=dataclasses.replace(width, value=default_width(dtype, batch))
+    )
+
+
+def _last(fits: Callable[[int], bool], beyond: int) -> int:
+    """A number below ``beyond`` that fits, found by halving; 0 where none does."""
+    low, high = 0, beyond
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,14 @@ import pytest
 import sprnnc
 from sprnnc.cell.ir import DType
 from sprnnc.diagnostics import CompileError
+from sprnnc.language.check import check
+from sprnnc.language.parse import parse
+from sprnnc.passes.phases import split_into_phases
 from sprnnc.schedule.banks import gather_cost
 from sprnnc.schedule.choices import Tier
+from sprnnc.schedule.choose import choose
+from sprnnc.schedule.memory import fixed_memory
+from sprnnc.target import find_target
 
 LSTM = Path(__file__).parents[2] / "examples" / "lstm.sprnn"
 
@@ -117,6 +124,39 @@ def test_a_size_that_no_block_holds_says_what_would_fit() -> None:
         sprnnc.compile(LSTM, random_weights=1, batch=fitting, target="sim", sizes={"H": 4096}).plan.batch
         == fitting
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "schedule"),
+    [
+        (4096, 64, {}),
+        (8191, 2, {}),
+        (12289, 1, {}),
+        (12300, 3, {"column_width": 4}),
+        (13000, 1, {"column_width": 1}),
+        (100000, 1, {}),
+        (100000, 64, {}),
+    ],
+)
+def test_only_what_fits_is_offered(size: int, batch: int, schedule: dict[str, int]) -> None:
+    def lay_out(size: int, batch: int, dtype: str | None = None) -> None:
+        model = check(parse(LSTM.read_text()), sizes={"H": size}, dtype=DType(dtype) if dtype else None)
+        target, recurrence = find_target("sim"), split_into_phases(model.cell)
+        fixed_memory(model, recurrence, choose(model, recurrence, batch, target, schedule), batch, target)
+
+    with pytest.raises(CompileError) as caught:
+        lay_out(size, batch)
+    assert code_of(caught) == "E410"
+    words = str(caught.value).split("this would fit: ")[1]
+    if offered := re.search(r"batch (\d+)", words):
+        lay_out(size, int(offered[1]))
+    if offered := re.search(r"vectors of (\d+) values", words):
+        lay_out(int(offered[1]), batch)
+    if "fp16" in words:
+        lay_out(size, batch, "fp16")
+    else:
+        with pytest.raises(CompileError):
+            lay_out(size, batch, "fp16")
 
 
 def test_more_blocks_than_units_is_allowed() -> None:
