@@ -29,6 +29,7 @@ class Run:
     """A finished run: y [T, B, O], states [B, size], the device that did it, and wall seconds.
 
     ``error`` is ||y - reference|| / ||reference|| in float64, or None where it was not asked for.
+    ``note``: why device ``auto`` took the reference; empty where it did not.
     """
 
     y: Array
@@ -36,6 +37,7 @@ class Run:
     device: str
     error: float | None
     seconds: float
+    note: str = ""
 
 
 @room_for_deep_expressions()
@@ -59,10 +61,10 @@ def execute(
     loaded = artifact if isinstance(artifact, Artifact) else Artifact.load(Path(artifact))
     _check_input(loaded, x)
     began = time.perf_counter()
-    y, after, used = _run(loaded, x, state or {}, device, seed)
+    y, after, used, note = _run(loaded, x, state or {}, device, seed)
     seconds = time.perf_counter() - began
     error = relative_error(y, _reference(loaded, x, state or {})[0]) if check else None
-    return Run(y, after, used, error, seconds)
+    return Run(y, after, used, error, seconds, note)
 
 
 def relative_error(got: Array, expected: Array) -> float:
@@ -77,20 +79,21 @@ def relative_error(got: Array, expected: Array) -> float:
 
 def _run(
     artifact: Artifact, x: Array, state: Mapping[str, Array], device: str, seed: int
-) -> tuple[Array, dict[str, Array], str]:
+) -> tuple[Array, dict[str, Array], str, str]:
+    """y, states, the device that was used, and why it is not the one that was hoped for."""
     if device == "reference":
-        return *_reference(artifact, x, state), "reference"
+        return *_reference(artifact, x, state), "reference", ""
     if device == "plan":
-        return *_plan(artifact, x, state), "plan"
+        return *_plan(artifact, x, state), "plan", ""
     try:
         layer = open_layer(artifact.loaded(), device, seed=seed)
-    except sprnn_runtime.Unavailable:
+    except sprnn_runtime.Unavailable as error:
         if device != "auto":
             raise
-        return *_reference(artifact, x, state), "reference"
+        return *_reference(artifact, x, state), "reference", error.message
     with layer:
         y, after = layer(x, dict(state))
-        return y, after, layer.device_name
+        return y, after, layer.device_name, ""
 
 
 def _reference(artifact: Artifact, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:

@@ -7,6 +7,7 @@ kernels take of a stack, and a checksum. A file without a good seal is built aga
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import os
 import shutil
@@ -115,6 +116,8 @@ def _compile(compiler: str, flags: Sequence[str], files: Mapping[str, str], libr
             Path(scratch, name).write_text(text, encoding="utf-8")
         done = _run([compiler, *flags, "unit.cpp", "-o", "unit.so", *_LIBRARIES], Path(scratch))
         if done.returncode:
+            if (full := os.strerror(errno.ENOSPC)) in done.stderr:
+                raise OSError(errno.ENOSPC, full)
             _require_working(compiler, flags, Path(scratch))
             raise SprnnError("E504", f"g++ refused the kernel:\n{done.stderr[:4000]}")
         made = Path(scratch, "unit.so")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import traceback
@@ -17,6 +18,8 @@ from sprnnc.diagnostics import CompileError
 from sprnnc.version import VERSION
 
 COMMANDS = {"check": check, "compile": compile, "run": run, "explain": explain, "bench": bench}
+# What writing to a stream that cannot take more says; the error names no file.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 _DESCRIPTION = "Compiles recurrent cells with sparse weights to persistent GPU kernels."
 _EXAMPLES = """\
 examples:
@@ -68,8 +71,10 @@ def _guarded(args: argparse.Namespace) -> int:
         _drop_stdout()
         return Exit.BROKEN_PIPE
     except OSError as error:
-        _drop_stdout()
-        return _report(f"error[E605]: cannot write the output: {error}", Exit.USER_ERROR)
+        if error.filename is None and error.errno in _FULL:
+            _drop_stdout()
+            return _report(f"error[E605]: cannot write the output: {error}", Exit.USER_ERROR)
+        return _report(f"error[E619]: the system refuses what was asked of it: {error}", Exit.USER_ERROR)
     except MemoryError as error:
         help = "help: choose smaller sizes, a smaller batch or fewer steps"
         return _report(

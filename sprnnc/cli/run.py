@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,8 @@ def run(args: argparse.Namespace) -> Exit:
         result = execute(artifact, x, device=args.device, check=args.check, seed=args.seed)
     if args.output is not None:
         container.write_file(Path(args.output), container.array_bytes(result.y))
+    if result.note:
+        print(f"note: this is the reference: {result.note}", file=sys.stderr)
     for name, value in _summary(result):
         print(f"{name:<8} {value}")
     return Exit.OK if result.error is None else _verdict(result.error, artifact.plan.dtype)

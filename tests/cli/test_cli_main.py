@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import subprocess
 import sys
@@ -126,3 +127,13 @@ def test_a_full_disk_under_stdout_is_reported(artifact: Path):
         )
     assert result.returncode == 1
     assert result.stderr.startswith(b"error[E605]: cannot write the output")
+
+
+def test_not_every_refusal_of_the_system_is_about_the_output(sprnnc, monkeypatch):
+    def refused(args):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory")
+
+    monkeypatch.setattr(COMMANDS["check"], "run", refused)
+    result = sprnnc("check", "tiny.sprnn")
+    assert result.code == 1
+    assert result.err.startswith("error[E619]") and "temporary directory" in result.err

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.lib.format import magic
+from sprnn_runtime import Unavailable
 
 from sprnnc.cli import run
 from sprnnc.executors import execute
@@ -185,3 +186,15 @@ def test_an_input_with_a_malicious_header_is_refused(sprnnc, artifact, header):
     result = sprnnc("run", artifact, "--input", "x.npy")
     assert result.code == 1
     assert result.err.startswith("error[E616]: x.npy is not a usable .npy file")
+
+
+def test_auto_says_why_it_took_the_reference(sprnnc, artifact, tmp_path, monkeypatch):
+    def no_device(*_, **__):
+        raise Unavailable("E607", "no device can run this artifact: no GPU; no g++")
+
+    monkeypatch.setattr("sprnnc.executors.open_layer", no_device)
+    result = sprnnc("run", artifact)
+    assert result.code == 0 and fields(result.out)["device"] == "reference"
+    assert result.err == "note: this is the reference: no device can run this artifact: no GPU; no g++\n"
+    assert sprnnc("run", artifact, "--device", "reference").err == ""
+    assert sprnnc("run", artifact, "--device", "sim").code == 1

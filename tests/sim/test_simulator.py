@@ -213,6 +213,17 @@ def test_a_compiler_that_does_not_work(
     assert error.value.code == "E503"
 
 
+def test_a_full_disk_is_not_the_kernels_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "final link failed: No space left on device"
+    (tmp_path / "g++").write_text(f'#!/bin/sh\n[ "$1" = --version ] && exit 0\necho "{said}" >&2\nexit 1\n')
+    (tmp_path / "g++").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(Unavailable, match=r"cannot build in .*No space left") as error:
+        Simulator(k.source(), k.KERNELS, cache_dir=tmp_path / "cache")
+    assert error.value.code == "E503" and "SPRNNC_CACHE" in error.value.help
+    assert not list((tmp_path / "cache").iterdir())
+
+
 def test_a_simulator_works_on_after_a_failure(sim: Simulator) -> None:
     report(sim, "stuck")
     np.testing.assert_array_equal(k.all_to_all(sim), k.all_to_all_expected())
