@@ -47,6 +47,7 @@ class CudaDevice:
         if cubin is None:
             raise Unavailable("E608", "the artifact holds no GPU code", "compile with --target sm_90, say")
         self._driver = _driver()
+        self._closed, self._closing = False, threading.Lock()
         self.device_id = device_id
         self._activate_context()
         self._check_arch(arch)
@@ -69,7 +70,11 @@ class CudaDevice:
         return GpuMemory(pointer, free=self._free)
 
     def _free(self, pointer: int) -> None:
-        self._driver.cuMemFree(pointer)  # waits for what still uses it
+        """Whichever thread drops the last reference: it may have another context, or none."""
+        (status,) = self._driver.cuCtxPushCurrent(self._context)
+        if int(status) == 0:
+            self._driver.cuMemFree(pointer)  # waits for what still uses it
+            self._driver.cuCtxPopCurrent()
 
     def fill(self, memory: GpuMemory, size_bytes: int, fill: Fill) -> None:
         self._call("cuMemsetD8Async", memory.pointer, _FILL_BYTES[fill], size_bytes, self._stream)
@@ -104,11 +109,21 @@ class CudaDevice:
         self._call("cuMemcpyDtoDAsync", to.pointer, source.pointer, size_bytes, self._stream)
 
     def _order_after(self, stream: int) -> None:
-        """Makes ``stream`` wait for everything that this device has launched so far."""
-        event = self._call("cuEventCreate", self._driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)
-        self._call("cuEventRecord", event, self._stream)
-        self._call("cuStreamWaitEvent", self._driver.CUstream(stream), event, 0)
-        self._call("cuEventDestroy", event)
+        """Makes ``stream`` wait for everything that this device has launched so far.
+
+        Arrays that were lent outlive the device's stream; ``close`` has waited for what made them.
+        """
+        with self._closing:
+            if self._closed:
+                return
+            self._call("cuCtxPushCurrent", self._context)  # the consumer's thread may have another
+            try:
+                event = self._call("cuEventCreate", self._driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)
+                self._call("cuEventRecord", event, self._stream)
+                self._call("cuStreamWaitEvent", self._driver.CUstream(stream), event, 0)
+                self._call("cuEventDestroy", event)
+            finally:
+                self._driver.cuCtxPopCurrent()
 
     # ---- launches ----
 
@@ -177,11 +192,17 @@ class CudaDevice:
         self._call("cuEventDestroy", last)
         return elapsed
 
+    def synchronise(self) -> None:
+        self._make_current()
+        self._call("cuStreamSynchronize", self._stream)
+
     def close(self) -> None:
         self._make_current()
-        self._driver.cuStreamSynchronize(self._stream)
-        self._driver.cuModuleUnload(self._module)
-        self._driver.cuStreamDestroy(self._stream)
+        with self._closing:
+            self._closed = True
+            self._driver.cuStreamSynchronize(self._stream)
+            self._driver.cuModuleUnload(self._module)
+            self._driver.cuStreamDestroy(self._stream)
 
     # ---- set-up ----
 

@@ -38,7 +38,7 @@ class Device(Protocol):
         """Whether ``array`` lies where this device can read it in place."""
 
     def borrow(self, array: Any, shape: tuple[int, ...]) -> Memory:
-        """The memory of such an array of ``shape``, not copied."""
+        """The memory of such an array of ``shape``, not copied; to be kept while the device reads it."""
 
     def lend(self, memory: Memory, shape: tuple[int, ...]) -> Any:
         """A float32 array over ``memory`` for other libraries."""
@@ -51,6 +51,9 @@ class Device(Protocol):
 
     def launch(self, kernel: Kernel, args: Sequence[Any]) -> None:
         """Launches; arguments are memory handles and NumPy scalars."""
+
+    def synchronise(self) -> None:
+        """Waits for everything that was launched or copied."""
 
     def close(self) -> None:
         """Frees everything."""

@@ -131,20 +131,25 @@ class Layer:
     ) -> tuple[Any, dict[str, Any]]:
         """The same for arrays that lie on the device: nothing crosses to the host but the status."""
         steps, device = int(x.shape[0]), self._device
-        memory = dict(self._memory)
-        for buffer in self.manifest.buffers:
-            if buffer.role is Role.INPUT:
-                memory[buffer.name] = device.borrow(x, buffer.dims(steps))
-            elif buffer.role is Role.OUTPUT:
-                memory[buffer.name] = device.allocate(buffer.bytes(steps))
-        for buffer in self._states():
-            memory[buffer.name] = device.allocate(buffer.bytes(0))
-            given = state.get(buffer.state)
-            if given is not None and device.accepts(given):
-                device.copy(memory[buffer.name], device.borrow(given, buffer.dims(0)), buffer.bytes(0))
-            else:
-                device.upload(memory[buffer.name], self._initial(buffer, state))
-        self._run_chunks(memory, steps, budget_ns)
+        memory, borrowed = dict(self._memory), []
+        try:
+            for buffer in self.manifest.buffers:
+                if buffer.role is Role.INPUT:
+                    memory[buffer.name] = device.borrow(x, buffer.dims(steps))
+                elif buffer.role is Role.OUTPUT:
+                    memory[buffer.name] = device.allocate(buffer.bytes(steps))
+            for buffer in self._states():
+                memory[buffer.name] = device.allocate(buffer.bytes(0))
+                given = state.get(buffer.state)
+                if given is not None and device.accepts(given):
+                    borrowed.append(device.borrow(given, buffer.dims(0)))
+                    device.copy(memory[buffer.name], borrowed[-1], buffer.bytes(0))
+                else:
+                    device.upload(memory[buffer.name], self._initial(buffer, state))
+            self._run_chunks(memory, steps, budget_ns)
+        finally:
+            device.synchronise()  # before what was borrowed goes back: its owner may write to it
+            borrowed.clear()
         y = self._find(Role.OUTPUT)
         assert y is not None
         after = {b.state: device.lend(memory[b.name], b.dims(0)) for b in self._states()}

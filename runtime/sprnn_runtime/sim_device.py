@@ -72,5 +72,8 @@ class SimDevice:
     def timed_us(self, work: Callable[[], None]) -> float:
         raise Unavailable("E615", "device sim has no time worth measuring", "time on device cuda")
 
+    def synchronise(self) -> None:
+        """Everything has been done when its call returns."""
+
     def close(self) -> None:
         """Nothing to free."""
