@@ -13,7 +13,9 @@ class Target:
     """A device as the passes see it. ``arch`` is NVRTC's name; None where nothing is built for a GPU.
 
     ``bulk_copy``: whether it has a copy engine into shared memory (sm_90 on). ``first_poll_cycles``:
-    cycles from a store until another SM can see it, less a load's way there.
+    cycles from a store until another SM can see it, less a load's way there. ``clock_ghz`` and
+    ``exchange_us`` are measured, and None and empty where nothing was: microseconds that an exchange alone
+    takes, by rising bytes of the exchanged vector.
     """
 
     name: str
@@ -30,6 +32,21 @@ class Target:
     warp_lanes: int = 32
     banks: int = 32
     bank_bytes: int = 4
+    clock_ghz: float | None = None
+    exchange_us: tuple[tuple[int, float], ...] = ()
+
+    def exchange_floor_us(self, size_bytes: int) -> float | None:
+        """Microseconds of an exchange alone: linear between what was measured, its ends extended."""
+        if len(self.exchange_us) < 2:
+            return None
+        above = sum(at < size_bytes for at, _ in self.exchange_us)
+        right = min(max(above, 1), len(self.exchange_us) - 1)
+        (x0, y0), (x1, y1) = self.exchange_us[right - 1 : right + 1]
+        return y0 + (y1 - y0) * (size_bytes - x0) / (x1 - x0)
+
+
+# What benchmarks/exchange_floor.cu measures on one H200: 128 SMs, Lamport, the step's vector in shared memory.
+_H200_EXCHANGE_US = ((4096, 0.75), (9216, 0.905), (18432, 0.936), (32768, 1.01), (65536, 1.43))
 
 
 # Shared memory per block and SM counts: CUDA C++ Programming Guide, "Technical Specifications per
@@ -40,7 +57,19 @@ TARGETS = {
         Target("sm_80", "sm_80", 108, 65536, 163 * 1024, 512, "A100"),
         Target("sm_86", "sm_86", 84, 65536, 99 * 1024, 512, "RTX A6000, RTX 3090 class"),
         Target("sm_89", "sm_89", 128, 65536, 99 * 1024, 512, "RTX 4090, L40 class"),
-        Target("sm_90", "sm_90", 132, 65536, 227 * 1024, 512, "H100 SXM, H200", True, 200),
+        Target(
+            "sm_90",
+            "sm_90",
+            132,
+            65536,
+            227 * 1024,
+            512,
+            "H100 SXM, H200",
+            True,
+            200,
+            clock_ghz=1.98,
+            exchange_us=_H200_EXCHANGE_US,
+        ),
         Target("sm_100", "sm_100", 148, 65536, 227 * 1024, 512, "B200", True, 200),
         Target("sm_120", "sm_120", 170, 65536, 99 * 1024, 512, "RTX 5090 class", True, 200),
         Target("sim", None, 4, 16384, 48 * 1024, 64, "a small device that exists on the CPU only", True),

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from sprnnc.layout.cycles import (
+    ROUND_CYCLES,
+    SCHEDULERS,
+    SHUFFLE_INSTRUCTIONS,
+    STREAMED_CYCLES,
+    GatherBounds,
+    reduction_rounds,
+    reduction_shuffles,
+)
+
 LANES = 32
 LANES_PER_ROW = (1, 2, 4, 8, 16, 32)
-# Hopper, measured: a dependent shuffle and add; warps that issue side by side on one SM.
-_ROUND_CYCLES = 28
-_SCHEDULERS = 4
-# Cycles an instruction of a gather: where several warps share a scheduler, and where one has it alone.
-_SHARED_ISSUE, _LONE_ISSUE = 1.3, 1.8
-# Cycles of a warp's load of 128 bytes from L2, all SMs loading.
-_STREAMED_CYCLES = 6
 # Slots that the longest bundle of a grid needs more than a typical one, for which memory must be there.
 _RESERVE = 1.15
 # A bank of a load group holds this many standard deviations more than the mean, after evening.
@@ -77,18 +80,17 @@ class LayoutOptions:
         The gather is bound by the shared-memory pipe (32 / ``together`` wavefronts a load), by what the
         busiest scheduler has to issue, or by what one warp can issue alone; then rows are added up.
         """
-        halvings, rounds = reduction_rounds(lanes_per_row, self.width)
-        shuffles = self.groups * (self.width - (self.width >> halvings) + rounds)
+        shuffles = self.groups * reduction_shuffles(lanes_per_row, self.width)
         wavefronts = busiest = alone = own = 0.0
         for warps, slots in bundles:
-            instructions = slots * self.slot_instructions + 4 * shuffles
+            instructions = slots * self.slot_instructions + SHUFFLE_INSTRUCTIONS * shuffles
             wavefronts += warps * (slots * self.groups * (LANES // self.together) + shuffles)
-            busiest += -(-warps // _SCHEDULERS) * instructions
+            busiest += -(-warps // SCHEDULERS) * instructions
             alone += instructions
             own += slots
         wavefronts += self._memory_cycles(_RESERVE * own, max((w for w, _ in bundles), default=0))
-        bound = max(wavefronts, _SHARED_ISSUE * busiest, _LONE_ISSUE * alone)
-        return bound + _ROUND_CYCLES * (halvings + rounds)
+        bounds = GatherBounds.of(wavefronts, busiest, alone)
+        return bounds.cycles + ROUND_CYCLES * sum(reduction_rounds(lanes_per_row, self.width))
 
     def _memory_cycles(self, slots: float, warps: int) -> float:
         """Cycles to load the slots of a lane that no register holds: from shared memory, then from L2."""
@@ -96,10 +98,4 @@ class LayoutOptions:
             return 0.0
         elsewhere = max(0.0, slots - self.register_slots) * self.slot_words
         shared = min(elsewhere, self.shared_bytes / (warps * LANES * 4))
-        return warps * (shared + _STREAMED_CYCLES * (elsewhere - shared))
-
-
-def reduction_rounds(lanes_per_row: int, width: int) -> tuple[int, int]:
-    """Rounds that add ``lanes_per_row`` lanes up: first those that halve the columns, then plain ones."""
-    halvings = min(width.bit_length(), lanes_per_row.bit_length()) - 1
-    return halvings, lanes_per_row.bit_length() - 1 - halvings
+        return warps * (shared + STREAMED_CYCLES * (elsewhere - shared))

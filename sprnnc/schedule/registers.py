@@ -67,7 +67,9 @@ def layout_options(
         register_slots=register_slots(model, recurrence, choices, batch, target),
         shared_bytes=_shared_bytes(model, recurrence, choices, batch, target),
         slot_words=slot_encoding(model, recurrence).value,
-        slot_instructions=_slot_instructions(model, choices, column_groups(batch, choices)),
+        slot_instructions=slot_instructions(
+            model.dtype, model.accumulate, choices, column_groups(batch, choices), choices.unpack.value
+        ),
     )
 
 
@@ -78,12 +80,12 @@ def _shared_bytes(model: Model, recurrence: Recurrence, choices: Choices, batch:
     return target.shared_bytes_per_block - fixed_memory(model, recurrence, choices, batch, target).bytes
 
 
-def _slot_instructions(model: Model, choices: Choices, groups: int) -> float:
+def slot_instructions(dtype: DType, accumulate: DType, choices: Choices, groups: int, when: Unpack) -> float:
     """Instructions of one slot: unpacking, then a load and the multiplications of each column group."""
     width = choices.column_width.value
-    if model.accumulate is DType.FP16:
+    if accumulate is DType.FP16:
         multiply = width / 2 + 2 * width / choices.chain.value
     else:
-        multiply = width if model.dtype is DType.FP32 else 2 * width
-    unpack = 1 if choices.unpack.value is Unpack.EACH_STEP else 0
+        multiply = width if dtype is DType.FP32 else 2 * width
+    unpack = 1 if when is Unpack.EACH_STEP else 0
     return unpack + groups * (1 + multiply)
