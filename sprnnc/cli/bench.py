@@ -11,6 +11,7 @@ import numpy as np
 import sprnn_runtime
 from sprnn_runtime.errors import Unavailable
 
+from sprnnc import measurement
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.options import seed
 from sprnnc.cli.progress import progress
@@ -21,6 +22,7 @@ EXAMPLES = """\
 examples:
   sprnnc bench lstm.sprnnx
   sprnnc bench lstm.sprnnx --steps 1000 --repeats 50
+  sprnnc bench lstm.sprnnx --save
 
 A time is that of one call with everything that it launches, by CUDA events, over its steps; the input
 is random. Copies between host and GPU are not in it.
@@ -45,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", metavar="SEED", type=seed, default=0, help="draws the random input (default: 0)"
     )
     parser.add_argument("--device", choices=("cuda",), default="cuda", help="nothing else keeps time")
+    parser.add_argument(
+        "--save",
+        action="store_true",
+        help=f"write the times to ARTIFACT{measurement.SUFFIX}, where sprnnc explain finds them",
+    )
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -57,9 +64,24 @@ def run(args: argparse.Namespace) -> Exit:
         x = np.random.default_rng(args.seed).standard_normal(shape, dtype=np.float32)
         times = layer.time_us(x, args.repeats)
         device = layer.device_name
+    if args.save:
+        _save(Path(args.artifact), device, args.steps, times)
     for name, value in _summary(device, shape, times):
         print(f"{name:<8} {value}")
     return Exit.OK
+
+
+def _save(artifact: Path, device: str, steps: int, times_us: Sequence[float]) -> None:
+    made = measurement.Measurement(
+        artifact=measurement.checksum(artifact),
+        device=device,
+        steps=steps,
+        repeats=len(times_us),
+        median_us=statistics.median(times_us),
+        low_us=min(times_us),
+        high_us=max(times_us),
+    )
+    measurement.save(made, artifact)
 
 
 def _open(artifact: str, device: str) -> sprnn_runtime.Layer:

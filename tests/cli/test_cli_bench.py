@@ -11,6 +11,7 @@ import pytest
 import sprnn_runtime
 from sprnn_runtime.errors import Unavailable
 
+from sprnnc import measurement
 from sprnnc.cli import bench
 
 
@@ -99,3 +100,30 @@ def test_an_artifact_without_gpu_code_says_so(sprnnc, artifact):
 
 def test_the_simulator_keeps_no_time(sprnnc, artifact):
     assert sprnnc("bench", artifact, "--device", "sim").code == 2
+
+
+def test_what_was_measured_is_saved_beside_the_artifact_and_explained(sprnnc, artifact, layer):
+    assert "not yet" in sprnnc("explain", artifact).out
+    assert sprnnc("bench", artifact, "--steps", "7", "--save").code == 0
+    found = measurement.find(artifact)
+    assert (found.median_us, found.low_us, found.high_us) == (2.5, 1.0, 3.0)
+    assert (found.device, found.steps, found.repeats) == ("cuda", 7, 3)
+    assert "measured          2.500  (1.000 to 3.000) on cuda, 7 steps" in sprnnc("explain", artifact).out
+
+
+def test_nothing_is_saved_unasked(sprnnc, artifact, layer):
+    assert sprnnc("bench", artifact).code == 0
+    assert not measurement.file_beside(artifact).exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"artifact": "0", "steps": null}'])
+def test_a_damaged_measurement_is_none(sprnnc, artifact, text):
+    measurement.file_beside(artifact).write_text(text)
+    assert measurement.find(artifact) is None
+
+
+def test_the_measurement_of_another_artifact_is_none(sprnnc, artifact, layer):
+    assert sprnnc("bench", artifact, "--save").code == 0
+    again = ["--random-weights", "1", "--target", "sim", "--batch", "2", "-o", artifact]
+    assert sprnnc("compile", "tiny.sprnn", *again).code == 0
+    assert "not yet" in sprnnc("explain", artifact).out

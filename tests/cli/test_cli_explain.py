@@ -35,3 +35,10 @@ def test_progress_is_silent_elsewhere(monkeypatch):
     with progress("compiling") as report:
         report("layout")
     assert sys.stderr.getvalue() == ""
+
+
+def test_orders_are_compared_on_demand(sprnnc, artifact):
+    result = sprnnc("explain", artifact, "--compare-orders")
+    assert result.code == 0
+    assert "greedy" in result.out and "plain" in result.out
+    assert "bank order  " not in sprnnc("explain", artifact).out
