@@ -19,7 +19,7 @@ from sprnnc.target import Target
 
 
 def mean_used(used: NDArray[Any]) -> float:
-    """Slots that a warp uses on average, of [blocks, warps, ranks]: it skips what lies behind its last one."""
+    """Slots that a warp uses on average, of [blocks, warps, ranks]: it skips those after its last."""
     return float(used.sum(axis=2).mean())
 
 
@@ -31,6 +31,11 @@ class OrderCost:
     slots: int
     used: float
     cost: GatherCost
+
+    @property
+    def wavefronts(self) -> int:
+        """Wavefronts of the slots that warps use; the others hold nothing but padding, free of conflicts."""
+        return round(self.cost.wavefronts - self.cost.ideal_wavefronts * (1 - self.used / self.slots))
 
 
 def lay_out_orders(

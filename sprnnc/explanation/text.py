@@ -153,13 +153,13 @@ def _orders(plan: Plan, facts: PhaseFacts) -> list[str]:
     if not facts.orders:
         return []
     own = own_order(plan, facts)
-    lines = ["  bank order        slots   used  padding  extra wavefronts a load  wavefronts"]
+    lines = ["  bank order        slots   used  padding  extra wavefronts a load  wavefronts, of slots used"]
     for o in (own, *facts.orders):
         name = f"{o.order.value}{' (this)' if o is own else ''}"
         cost = o.cost
         lines.append(
-            f"    {name:<15} {o.slots:>5}  {o.used:>5.1f}  {cost.padding:>7.1%}  {cost.conflicts_per_load:>23.2f}  "
-            f"{cost.wavefronts:>10}"
+            f"    {name:<15} {o.slots:>5}  {o.used:>5.1f}  {cost.padding:>7.1%}  "
+            f"{cost.conflicts_per_load:>23.2f}  {o.wavefronts:>10}"
         )
     return lines
 
