@@ -10,7 +10,7 @@ from jinja2 import BaseLoader, Environment, StrictUndefined
 from sprnnc.codegen.model import KernelModel
 
 
-class _PackageLoader(BaseLoader):
+class PackageLoader(BaseLoader):
     """Loads templates from the ``sprnnc.templates`` package, installed or not."""
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, None]:
@@ -22,7 +22,7 @@ class _PackageLoader(BaseLoader):
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=_PackageLoader(),
+        loader=PackageLoader(),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

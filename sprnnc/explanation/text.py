@@ -88,18 +88,20 @@ def _prediction(facts: Facts) -> list[str]:
             lines[1] += f"  bound by {bounds}"
         lines += [
             f"  total             {p.total:.3f}",
-            f"  floor             {p.floor:.3f}  {_floor_of(facts)}",
+            f"  floor             {p.floor:.3f}  {floor_of(facts)}",
         ]
-    return [*lines, f"  measured          {_measured(facts)}"]
+    return [*lines, f"  measured          {measured(facts)}"]
 
 
-def _floor_of(facts: Facts) -> str:
+def floor_of(facts: Facts) -> str:
+    """What the floor is the time of."""
     if facts.artifact.plan.choices.exchange.value is Exchange.BARRIER:
         return "a Lamport exchange alone; a barrier takes longer"
     return "the exchange alone"
 
 
-def _measured(facts: Facts) -> str:
+def measured(facts: Facts) -> str:
+    """What was measured, against the prediction, or how to."""
     m, p = facts.measurement, facts.prediction
     if m is None:
         return "not yet: sprnnc bench ARTIFACT --save"

@@ -42,3 +42,30 @@ def test_orders_are_compared_on_demand(sprnnc, artifact):
     assert result.code == 0
     assert "greedy" in result.out and "plain" in result.out
     assert "bank order  " not in sprnnc("explain", artifact).out
+
+
+def test_a_page_is_written_instead_of_the_text(sprnnc, artifact, tmp_path):
+    page = tmp_path / "page.html"
+    result = sprnnc("explain", artifact, "--html", page)
+    assert result.code == 0, result.err
+    assert result.out == f"wrote {page}: {page.stat().st_size} bytes\n"
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_a_page_that_cannot_be_written(sprnnc, artifact, tmp_path):
+    result = sprnnc("explain", artifact, "--html", tmp_path / "nowhere" / "page.html")
+    assert result.code == 1
+    assert "error[E605]: cannot write" in result.err
+    assert result.out == ""
+
+
+def test_no_page_is_left_of_an_artifact_that_cannot_be_read(sprnnc, tmp_path):
+    result = sprnnc("explain", tmp_path / "none.sprnnx", "--html", tmp_path / "page.html")
+    assert result.code == 1
+    assert "error[E602]" in result.err
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_help_shows_the_options(sprnnc):
+    shown = sprnnc("explain", "--help").out
+    assert "--html PAGE" in shown and "--compare-orders" in shown
