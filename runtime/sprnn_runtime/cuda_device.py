@@ -50,6 +50,7 @@ class CudaDevice:
         self._closed, self._closing = False, threading.Lock()
         self.device_id = device_id
         self._activate_context()
+        self.hardware = str(self._call("cuDeviceGetName", 80, self._device).split(b"\0")[0].decode())
         self._check_arch(arch)
         self._stream = self._call("cuStreamCreate", self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self._module = self._call("cuModuleLoadData", cubin)

@@ -17,6 +17,7 @@ class Device(Protocol):
     """Memory and launches in stream order."""
 
     name: str
+    hardware: str
     default_budget_ns: int
 
     def allocate(self, size_bytes: int) -> Memory:

@@ -72,6 +72,11 @@ class Layer:
     def device_name(self) -> str:
         return self._device.name
 
+    @property
+    def hardware(self) -> str:
+        """The name of the GPU that runs it, as its vendor gives it; ``simulator`` on the CPU."""
+        return self._device.hardware
+
     def __enter__(self) -> Layer:
         return self
 

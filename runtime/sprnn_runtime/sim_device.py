@@ -19,6 +19,7 @@ class SimDevice:
     """Memory is byte arrays; fresh memory is poisoned, so that reading what nobody wrote shows."""
 
     name = "sim"
+    hardware = "simulator"
     default_budget_ns = 1 << 62  # the dead-lock detector speaks first
 
     def __init__(

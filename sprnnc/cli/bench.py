@@ -63,18 +63,18 @@ def run(args: argparse.Namespace) -> Exit:
         shape = (args.steps, layer.manifest.batch, layer.manifest.input_size)
         x = np.random.default_rng(args.seed).standard_normal(shape, dtype=np.float32)
         times = layer.time_us(x, args.repeats)
-        device = layer.device_name
+        device, hardware = layer.device_name, layer.hardware
     if args.save:
-        _save(Path(args.artifact), device, args.steps, times)
+        _save(Path(args.artifact), hardware, args.steps, times)
     for name, value in _summary(device, shape, times):
         print(f"{name:<8} {value}")
     return Exit.OK
 
 
-def _save(artifact: Path, device: str, steps: int, times_us: Sequence[float]) -> None:
+def _save(artifact: Path, hardware: str, steps: int, times_us: Sequence[float]) -> None:
     made = measurement.Measurement(
         artifact=measurement.checksum(artifact),
-        device=device,
+        device=hardware,
         steps=steps,
         repeats=len(times_us),
         median_us=statistics.median(times_us),

@@ -19,6 +19,7 @@ class TimedLayer:
     """Answers like a Layer on a GPU; remembers what it was asked to time."""
 
     device_name = "cuda"
+    hardware = "a GPU"
     manifest = SimpleNamespace(batch=2, input_size=4)
 
     def __init__(self) -> None:
@@ -107,8 +108,8 @@ def test_what_was_measured_is_saved_beside_the_artifact_and_explained(sprnnc, ar
     assert sprnnc("bench", artifact, "--steps", "7", "--save").code == 0
     found = measurement.find(artifact)
     assert (found.median_us, found.low_us, found.high_us) == (2.5, 1.0, 3.0)
-    assert (found.device, found.steps, found.repeats) == ("cuda", 7, 3)
-    assert "measured          2.500  (1.000 to 3.000) on cuda, 7 steps" in sprnnc("explain", artifact).out
+    assert (found.device, found.steps, found.repeats) == ("a GPU", 7, 3)
+    assert "measured          2.500  (1.000 to 3.000) on a GPU, 7 steps" in sprnnc("explain", artifact).out
 
 
 def test_nothing_is_saved_unasked(sprnnc, artifact, layer):
