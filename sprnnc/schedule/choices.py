@@ -50,7 +50,7 @@ class Unpack(Enum):
 
     FITTING = "fitting"  # once where the registers hold it, otherwise in each step
     ONCE = "once"  # before the loop, which costs a second register a slot
-    EACH_STEP = "each_step"  # two instructions more a slot, one register
+    EACH_STEP = "each_step"  # an instruction more a slot, one register
 
 
 class Tier(Enum):

@@ -99,7 +99,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "unit_order": Choice(UnitOrder.EVEN, "load groups read every bank about equally often"),
         "register_slots": Choice(-1, "as many as the register file holds"),
         "shared_slots": Choice(-1, "as many as shared memory holds"),
-        "unpack": Choice(Unpack.FITTING, "once spares two instructions a slot, but takes a second register"),
+        "unpack": Choice(Unpack.FITTING, "once spares an instruction a slot, but takes a second register"),
         "unroll": Choice(4, "loads of slots that overlap where they come from memory, 16 bytes each"),
         "prefetch": Choice(4, "streamed loads of 16 bytes on their way while the block waits"),
         "chain": Choice(

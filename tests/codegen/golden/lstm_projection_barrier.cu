@@ -26,7 +26,7 @@
 // unit_order = even: load groups read every bank about equally often
 // register_slots = 6: the schedule says so
 // shared_slots = -1: as many as shared memory holds
-// unpack = fitting: once spares two instructions a slot, but takes a second register
+// unpack = fitting: once spares an instruction a slot, but takes a second register
 // unroll = 4: loads of slots that overlap where they come from memory, 16 bytes each
 // prefetch = 4: streamed loads of 16 bytes on their way while the block waits
 // chain = 8: fp16 additions before the sum is joined to fp32: more precise than rounding the output
