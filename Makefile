@@ -18,9 +18,9 @@ lint: $(VENV)/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Uses $(PYTHON) as it is where it already has everything, so that a GPU machine needs no .venv.
+# Uses .venv where there is one, and $(PYTHON) as it is on a GPU machine that already has everything.
 test-gpu:
-	SPRNNC_REQUIRE_GPU=1 $(PYTHON) -m pytest tests/gpu
+	SPRNNC_REQUIRE_GPU=1 $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m pytest tests/gpu
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || { echo "make: python3 needs its venv module (Debian: apt-get install python3-venv)"; exit 1; }

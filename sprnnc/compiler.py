@@ -17,7 +17,7 @@ from sprnnc.artifact import Artifact
 from sprnnc.build.launch import describe_launch
 from sprnnc.build.nvrtc import Cubin, build_cubin
 from sprnnc.cell import weights as cell_weights
-from sprnnc.cell.ir import Cell, DType, Model
+from sprnnc.cell.ir import DType, Model
 from sprnnc.cell.printer import print_model
 from sprnnc.codegen.banner import banner
 from sprnnc.codegen.lower import lower_to_kernel
@@ -91,7 +91,7 @@ def compile(
             dump(print_choices(choices))
             fixed_memory(model, recurrence, choices, batch, device)  # refuses sizes early
         with trace.stage("weights") as dump:
-            tensors = _tensors(model.cell, weights, random_weights, allow_nan)
+            tensors = _tensors(model, weights, random_weights, allow_nan)
             dump(cell_weights.print_weights(tensors))
         return _lower(model, recurrence, choices, tensors, text, batch, device, trace)
     except CompileError as error:
@@ -253,8 +253,9 @@ def _check_batch(batch: int) -> None:
 
 
 def _tensors(
-    cell: Cell, weights: str | Path | Tensors | None, seed: int | None, allow_nan: bool
+    model: Model, weights: str | Path | Tensors | None, seed: int | None, allow_nan: bool
 ) -> dict[str, NDArray[np.float32]]:
+    cell = model.cell
     if (weights is None) == (seed is None):
         raise fail(
             "E301",
@@ -269,5 +270,5 @@ def _tensors(
     else:
         assert weights is not None
         tensors = load_tensors(Path(weights), shapes)
-    cell_weights.validate_weights(cell, tensors, allow_nan=allow_nan)
+    cell_weights.validate_weights(cell, tensors, allow_nan, model.dtype)
     return tensors

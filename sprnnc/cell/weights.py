@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sprnnc.cell.ir import Cell
+from sprnnc.cell.ir import Cell, DType
+from sprnnc.cell.storage import to_storage
 from sprnnc.diagnostics import CompileError, Diagnostic, fail
 from sprnnc.machine import memory_bytes
 
@@ -21,11 +22,15 @@ def expected_shapes(cell: Cell) -> dict[str, tuple[int, ...]]:
     return shapes | {v.name: (v.space.size,) for v in cell.params}
 
 
-def validate_weights(cell: Cell, tensors: Mapping[str, Tensor], allow_nan: bool = False) -> None:
-    """Raises CompileError with E310 for NaN or Inf (unless allowed) and E311 for a broken pattern."""
+def validate_weights(
+    cell: Cell, tensors: Mapping[str, Tensor], allow_nan: bool = False, dtype: DType = DType.FP32
+) -> None:
+    """Raises CompileError with E310 for NaN or Inf (unless allowed), E311 for a broken pattern, and E312
+    for matrices that ``dtype`` cannot hold."""
     errors = []
     if not allow_nan:
         errors += [e for name, t in tensors.items() if (e := _not_finite(name, t))]
+    errors += [e for w in cell.weights if (e := _not_held(w.name, tensors[w.name], dtype))]
     for w in cell.weights:
         why = w.pattern.violation(tensors[w.name] != 0)
         if why:
@@ -50,6 +55,21 @@ def _not_finite(name: str, tensor: Tensor) -> Diagnostic | None:
         "E310",
         f"tensor '{name}' has {int(bad.sum())} values that are NaN or infinite, the first at {first}",
         help="mend the training run, or pass --allow-nan (allow_nan=True) if they are meant",
+    )
+
+
+def _not_held(name: str, tensor: Tensor, dtype: DType) -> Diagnostic | None:
+    """Finite values that become infinite when rounded to ``dtype``, or non-zeros that all become zero."""
+    stored = to_storage(tensor, dtype).astype(np.float32)
+    lost = int((np.isfinite(tensor) & ~np.isfinite(stored)).sum())
+    if lost:
+        what = f"{lost} values that overflow in {dtype.value}, the largest {np.abs(tensor).max():.3g}"
+    elif tensor.any() and not stored.any():
+        what = f"only values that are zero in {dtype.value}, the largest {np.abs(tensor).max():.3g}"
+    else:
+        return None
+    return Diagnostic(
+        "E312", f"tensor '{name}' has {what}", help="scale the weights, or compile with dtype fp32"
     )
 
 

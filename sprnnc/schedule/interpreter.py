@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from sprnnc.cell.evaluate import evaluate, sparse_product
 from sprnnc.cell.ir import DType
-from sprnnc.layout.packing import to_storage, unpack_dense
+from sprnnc.cell.storage import to_storage
+from sprnnc.layout.packing import unpack_dense
 from sprnnc.passes.recurrence import Phase, Recurrence
 from sprnnc.schedule.choices import Tier
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprnnc.cell.ir import DType
+from sprnnc.cell.storage import NUMPY_TYPE
 from sprnnc.layout.layout import PhaseLayout
 from sprnnc.layout.options import LANES
-from sprnnc.layout.packing import NUMPY_TYPE, FloatArray, Words, storage_bits
+from sprnnc.layout.packing import FloatArray, Words, storage_bits
 from sprnnc.layout.partition import IntArray
 from sprnnc.schedule.choices import Encoding, Tier
 from sprnnc.schedule.plan import PhasePlan

@@ -50,15 +50,19 @@ def _number(density: float) -> str:
 def _density_violation(
     low: int, found: int, total: int, declared: float, slack: int, what: str
 ) -> str | None:
-    """Why no count from ``low`` to ``found`` is within max(1 %, slack) of the declared density of ``total``;
-    None if one is."""
+    """Why no count from ``low`` to ``found`` is near the declared density of ``total``; None if one is.
+
+    Near is 1 %, and for small matrices ``slack`` entries (rounding by row), but never over a tenth; a
+    declared 0 is none at all.
+    """
     expected = declared * total
     found = max(low, min(found, round(expected)))
-    if abs(found - expected) <= max(0.01 * expected, slack):
+    apart = max(0.01 * expected, min(slack, max(1.0, 0.1 * expected))) if declared else 0.0
+    if abs(found - expected) <= apart:
         return None
     return (
         f"declared {declared:g} of {total} {what} ({expected:.0f}), "
-        f"found {found} ({found / total:.4g}); more than {max(0.01 * expected, slack):.0f} apart"
+        f"found {found} ({found / total:.4g}); more than {apart:.0f} apart"
     )
 
 
@@ -255,6 +259,8 @@ class Balanced:
         del rows
         if cols % self.banks:
             return f"{cols} columns cannot be split evenly into {self.banks} banks"
+        if self.density > 0 and not self._per_bank(cols):
+            return f"{self.density:g} of {cols // self.banks} columns a bank rounds to no non-zero at all"
         return _density_error(self.density)
 
     def describe(self) -> str:

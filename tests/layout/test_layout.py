@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sprnnc.cell.ir import DType
+from sprnnc.cell.storage import to_storage
 from sprnnc.language.check import check
 from sprnnc.language.parse import parse
 from sprnnc.layout import layout as stage
 from sprnnc.layout.options import BankOrder, LayoutOptions
-from sprnnc.layout.packing import pack_dense, to_storage, unpack_dense
+from sprnnc.layout.packing import pack_dense, unpack_dense
 from sprnnc.layout.partition import NOBODY, partition, verify
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.passes.recurrence import Recurrence

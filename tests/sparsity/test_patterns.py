@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sprnnc.language.check import check
@@ -44,6 +44,8 @@ def patterns_and_shapes(draw: st.DrawFn) -> tuple[Pattern, int, int]:
         )
     )
     rows, cols = row_unit * draw(st.integers(1, 9)), col_unit * draw(st.integers(1, 9))
+    if isinstance(pattern, Balanced):
+        assume(pattern.shape_error(rows, cols) is None)  # too few columns a bank for its density
     return (WithDiagonal(pattern) if draw(st.booleans()) else pattern), rows, cols
 
 
@@ -94,17 +96,31 @@ def test_a_bank_with_too_few_is_refused() -> None:
     assert Balanced(0.25, 4).violation(mask) == "row 7, bank 1: 0 non-zeros, expected 2 in every bank"
 
 
-def test_density_may_be_off_by_one_entry_a_row_or_one_percent() -> None:
+def test_density_may_be_off_by_one_percent_or_an_entry_a_row_up_to_a_tenth() -> None:
     mask = np.zeros((10, 1000), bool)
     mask.reshape(-1)[: 5000 + 50] = True
     assert Unstructured(0.5).violation(mask) is None
     mask.reshape(-1)[5050] = True
     assert Unstructured(0.5).violation(mask) is not None
     small = np.zeros((10, 10), bool)
-    small.reshape(-1)[:20] = True
+    small.reshape(-1)[:11] = True
     assert Unstructured(0.1).violation(small) is None
-    small.reshape(-1)[20] = True
+    small.reshape(-1)[11] = True
     assert Unstructured(0.1).violation(small) is not None
+    assert Unstructured(0.1).violation(np.zeros((8, 8), bool)) is not None
+
+
+def test_a_density_of_zero_is_no_entry_at_all() -> None:
+    mask = np.zeros((8, 8), bool)
+    assert Unstructured(0.0).violation(mask) is None
+    mask[0, 0] = True
+    assert Unstructured(0.0).violation(mask) is not None
+
+
+def test_a_balanced_pattern_that_rounds_to_nothing_is_refused() -> None:
+    assert "rounds to no non-zero" in (Balanced(0.1, 4).shape_error(8, 8) or "")
+    assert Balanced(0.0, 4).shape_error(8, 8) is None
+    assert Balanced(0.1, 4).shape_error(40, 40) is None
 
 
 @pytest.mark.parametrize(

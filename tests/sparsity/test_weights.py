@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sprnnc.cell.ir import Cell
+from sprnnc.cell.ir import Cell, DType
 from sprnnc.cell.weights import expected_shapes, random_weights, validate_weights
 from sprnnc.diagnostics import CompileError
 from sprnnc.language.check import check
@@ -79,3 +79,22 @@ def test_a_wrong_density_names_what_was_declared_and_where() -> None:
         validate_weights(cell(), tensors)
     assert codes(error) == ["E311", "E311"]
     assert error.value.diagnostics[0].span.line == 6
+
+
+@pytest.mark.parametrize(
+    ("factor", "dtype", "says"),
+    [
+        (1e6, DType.FP16, "overflow in fp16"),
+        (1e-9, DType.FP16, "only values that are zero in fp16"),
+        (1e-43, DType.BF16, "only values that are zero in bf16"),
+    ],
+)
+def test_weights_that_the_storage_type_cannot_hold_are_refused(
+    factor: float, dtype: DType, says: str
+) -> None:
+    tensors = random_weights(cell(), 5)
+    tensors["W"] *= np.float32(factor)
+    with pytest.raises(CompileError, match=says) as error:
+        validate_weights(cell(), tensors, dtype=dtype)
+    assert codes(error) == ["E312"]
+    validate_weights(cell(), tensors)
