@@ -71,9 +71,10 @@ def relative_error(got: Array, expected: Array) -> float:
     """||got - expected|| / ||expected||; NaN in the same places counts as equal."""
     got, expected = np.asarray(got, np.float64), np.asarray(expected, np.float64)
     same = (got == expected) | (np.isnan(got) & np.isnan(expected))
-    difference = np.where(same, 0.0, got - expected)
-    scale = float(np.linalg.norm(np.nan_to_num(expected, posinf=0, neginf=0)))
-    norm = float(np.linalg.norm(difference))
+    with np.errstate(all="ignore"):
+        difference = np.where(same, 0.0, got - expected)
+        scale = float(np.linalg.norm(np.nan_to_num(expected, posinf=0, neginf=0)))
+        norm = float(np.linalg.norm(difference))
     return norm / scale if scale > 0 else norm
 
 
@@ -104,7 +105,8 @@ def _plan(artifact: Artifact, x: Array, state: Mapping[str, Array]) -> tuple[Arr
     cell = artifact.model.cell
     zeros = {s.name: np.zeros((artifact.plan.batch, s.space.size), np.float32) for s in cell.states}
     interpreter = PlanInterpreter(split_into_phases(cell), artifact.plan, artifact.packed)
-    return interpreter.run(np.asarray(x, np.float32), zeros | dict(state))
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf
+        return interpreter.run(np.asarray(x, np.float32), zeros | dict(state))
 
 
 def _check_input(artifact: Artifact, x: Array) -> None:

@@ -235,7 +235,7 @@ class Layer:
             raise InputError("E604", f"input has shape {list(array.shape)}, expected {expected}")
         if array.shape[0] == 0:
             raise InputError("E604", f"input has no time steps, expected {expected} with T at least 1")
-        return np.ascontiguousarray(array, np.float32)
+        return _as_float32(array)
 
     def _initial(self, buffer: Buffer, state: Mapping[str, Any]) -> Array:
         known = {b.state for b in self._states()}
@@ -252,7 +252,7 @@ class Layer:
                 "E604",
                 f"state '{buffer.state}' has shape {list(array.shape)}, expected {list(buffer.dims(0))}",
             )
-        return np.ascontiguousarray(array, np.float32)
+        return _as_float32(array)
 
     def _states(self) -> list[Buffer]:
         return [b for b in self.manifest.buffers if b.role is Role.STATE]
@@ -273,6 +273,12 @@ def _as_array(given: Any, what: str) -> Array:
         return np.asarray(given)
     except (ValueError, TypeError) as error:
         raise InputError("E604", f"{what} is not a rectangular array: {error}") from error
+
+
+def _as_float32(array: Array) -> Array:
+    """C-contiguous; a float64 beyond float32 becomes Inf."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, np.float32)
 
 
 def load(path: str | Path, device: str = "auto", *, device_id: int = 0, seed: int = 0) -> Layer:

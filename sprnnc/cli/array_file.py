@@ -44,4 +44,5 @@ def read_array(path: Path) -> NDArray[np.float32]:
             f"{path} holds {array.dtype}, expected float32",
             help="convert it: x.astype(numpy.float32)",
         )
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf
+        return array.astype(np.float32)

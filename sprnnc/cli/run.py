@@ -92,12 +92,14 @@ def _random_input(artifact: Artifact, steps: int, seed: int) -> NDArray[np.float
 
 def _summary(result: Run) -> list[tuple[str, str]]:
     y = result.y
+    with np.errstate(all="ignore"):  # NaN and Inf are shown as they are
+        mean = y.mean(dtype=np.float64)
     return [
         ("device", result.device),
         ("steps", str(y.shape[0])),
         ("batch", str(y.shape[1])),
         ("seconds", f"{result.seconds:.4f}"),
-        ("y", f"min {y.min():.6g}, mean {y.mean(dtype=np.float64):.6g}, max {y.max():.6g}"),
+        ("y", f"min {y.min():.6g}, mean {mean:.6g}, max {y.max():.6g}"),
     ]
 
 

@@ -45,7 +45,16 @@ class PlanInterpreter:
         }
 
     def run(self, x: FloatArray, state: Mapping[str, FloatArray]) -> tuple[FloatArray, dict[str, FloatArray]]:
-        """x [T, B, I], states [B, size] -> y [T, B, O] and the states after the last step, float32."""
+        """x [T, B, I], states [B, size] -> y [T, B, O] and the states after the last step, float32.
+
+        NaN and Inf flow through as IEEE 754 says, without warnings.
+        """
+        with np.errstate(all="ignore"):
+            return self._run(x, state)
+
+    def _run(
+        self, x: FloatArray, state: Mapping[str, FloatArray]
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
         cell = self._recurrence.cell
         states = {s.name: np.ascontiguousarray(state[s.name].T, dtype=np.float32) for s in cell.states}
         outputs = []

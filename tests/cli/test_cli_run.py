@@ -11,7 +11,7 @@ from numpy.lib.format import magic
 from sprnn_runtime import Unavailable
 
 from sprnnc.cli import run
-from sprnnc.executors import execute
+from sprnnc.executors import execute, relative_error
 
 
 def fields(out: str) -> dict[str, str]:
@@ -198,3 +198,34 @@ def test_auto_says_why_it_took_the_reference(sprnnc, artifact, tmp_path, monkeyp
     assert result.err == "note: this is the reference: no device can run this artifact: no GPU; no g++\n"
     assert sprnnc("run", artifact, "--device", "reference").err == ""
     assert sprnnc("run", artifact, "--device", "sim").code == 1
+
+
+@pytest.mark.parametrize("device", ["plan", "reference", "sim"])
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+@pytest.mark.filterwarnings("error")
+def test_what_is_not_finite_flows_without_warnings(sprnnc, device, dtype):
+    text = Path("tiny.sprnn").read_text().replace("tanh(W @ x + U @ h + b)", "W @ x + exp(U @ h) + b")
+    Path("tiny.sprnn").write_text(text)
+    compiled = ("compile", "tiny.sprnn", "--random-weights", "0", "--target", "sim", "--dtype", dtype)
+    assert sprnnc(*compiled, "-o", "a.sprnnx").code == 0
+    x = np.ones((6, 1, 4))
+    x[1:5, 0, 0] = [np.inf, -np.inf, np.nan, 1e300]
+    np.save("x.npy", x)
+    result = sprnnc("run", "a.sprnnx", "--input", "x.npy", "--device", device, "--check", "--output", "y.npy")
+    assert result.err == ""
+    assert np.isnan(np.load("y.npy")).any()
+
+
+@pytest.mark.filterwarnings("error")
+def test_errors_between_what_is_not_finite_raise_no_warnings():
+    inf, nan = np.array([np.inf, 1.0]), np.array([np.nan, 1.0])
+    assert relative_error(inf, inf) == relative_error(nan, nan) == 0
+    assert relative_error(inf, -inf) == np.inf
+    assert np.isnan(relative_error(inf, nan))
+
+
+@pytest.mark.parametrize("device", ["plan", "sim"])
+@pytest.mark.filterwarnings("error")
+def test_arrays_beyond_float32_raise_no_warnings(artifact, device):
+    big = np.full((2, 2, 4), 1e300)
+    assert np.isfinite(execute(artifact, big, {"h": np.full((2, 8), 1e300)}, device=device).y).any()
