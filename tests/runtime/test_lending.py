@@ -77,6 +77,9 @@ def test_a_refused_state_waits_too(artifact: sprnnc.Artifact) -> None:
     assert device.alive == [True, True]
 
 
+RESULTS = {"cuDeviceGetName": b"GPU\0", "cuStreamCreate": 1, "cuEventCreate": 1, "cuMemAlloc": 1}
+
+
 class Driver:
     """Notes the names of its calls, all of which succeed."""
 
@@ -88,7 +91,7 @@ class Driver:
     def __getattr__(self, name: str) -> Any:
         def call(*_: Any) -> tuple[int, ...]:
             self.calls.append(name)
-            return (0, 1) if name in ("cuStreamCreate", "cuEventCreate", "cuMemAlloc") else (0,)
+            return (0, RESULTS[name]) if name in RESULTS else (0,)
 
         return call
 
@@ -99,7 +102,9 @@ class Driver:
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> CudaDevice:
     monkeypatch.setattr("sprnn_runtime.cuda_device._driver", Driver)
-    monkeypatch.setattr(CudaDevice, "_activate_context", lambda self: setattr(self, "_context", 1))
+    monkeypatch.setattr(
+        CudaDevice, "_activate_context", lambda self: vars(self).update(_device=0, _context=1)
+    )
     monkeypatch.setattr(CudaDevice, "_check_arch", lambda *_: None)
     monkeypatch.setattr(Driver, "CUstream_flags", SimpleNamespace(CU_STREAM_NON_BLOCKING=1), raising=False)
     return CudaDevice(b"code", "sm_90", [])
