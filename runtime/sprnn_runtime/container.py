@@ -66,9 +66,8 @@ def unpack(data: bytes, where: str) -> tuple[dict[str, Any], dict[str, bytes]]:
         OSError,
         KeyError,
         ValueError,
-        NotImplementedError,
         TypeError,
-        RecursionError,
+        RuntimeError,  # an encrypted member, a feature that zipfile lacks, nesting without end
     ) as error:
         raise damaged(where, str(error)) from error
     found = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}

@@ -88,10 +88,12 @@ class Driver:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str, results: dict[str, Any] = RESULTS) -> Any:
+        result = (0, results[name]) if name in results else (0,)
+
         def call(*_: Any) -> tuple[int, ...]:
             self.calls.append(name)
-            return (0, RESULTS[name]) if name in RESULTS else (0,)
+            return result
 
         return call
 
