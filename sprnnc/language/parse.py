@@ -1,4 +1,4 @@
-"""Stage 1, text -> syntax tree. Decides nothing; stops at the first syntax error."""
+"""Stage 1, text -> syntax tree. Decides nothing; reports every line that cannot be read."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sprnnc.language.syntax_errors import explain
 from sprnnc.language.tree import SyntaxBuilder, span_of
 from sprnnc.recursion import room_for_deep_expressions
 
+_MOST_ERRORS = 10
 _DEEPEST_NESTING = 100  # of parentheses, functions and operators of other precedence
 _LONGEST_CHAIN = 500  # of terms or factors: every later stage recurses over expressions
 _CHAINS = ({"add", "subtract"}, {"multiply", "divide"})
@@ -23,18 +24,52 @@ _CHAINS = ({"add", "subtract"}, {"multiply", "divide"})
 def parse(text: str, filename: str = "") -> Program:
     """The syntax tree of ``text``; ``filename`` is used in messages only.
 
-    Raises CompileError with one E1xx diagnostic if the text is not a program.
+    Raises CompileError with E1xx diagnostics, one for each line at fault, if the text is not a program.
     """
     text = text.removeprefix("\ufeff")  # some editors begin a file with a byte-order mark
-    try:
-        tree = _parser().parse(text)
-    except (UnexpectedCharacters, UnexpectedToken) as error:
-        raise CompileError((explain(error, text),), text, filename) from None
+    tree, errors = _read(text)
+    if errors or tree is None:
+        raise CompileError(tuple(errors), text, filename)
     too_deep = _too_deep(tree)
     if too_deep is not None:
         raise CompileError((too_deep,), text, filename)
     with room_for_deep_expressions():
         return SyntaxBuilder().transform(tree)
+
+
+def _read(text: str) -> tuple[Tree[Token] | None, list[Diagnostic]]:
+    """The tree, or what is wrong: a line at fault is left out and the rest read again.
+
+    A line that opens or closes something decides how the others read, so nothing is sought after one; and
+    what only follows from lines left out is not reported.
+    """
+    errors: list[Diagnostic] = []
+    lines, last = text.split("\n"), 0
+    while True:
+        try:
+            return _parser().parse("\n".join(lines)), errors
+        except (UnexpectedCharacters, UnexpectedToken) as error:
+            found = explain(error, "\n".join(lines))
+        line = found.span.line
+        alone = 1 <= line <= len(lines) and _stands_alone(lines[line - 1])
+        if errors and not (alone and line > last):
+            return None, errors
+        if not errors or not _continues(errors[-1], line):
+            errors.append(found)
+        if not alone or len(errors) == _MOST_ERRORS:
+            return None, errors
+        lines[line - 1], last = "", line
+
+
+def _continues(error: Diagnostic, line: int) -> bool:
+    """Whether ``line`` is the rest of a statement that ``error`` found cut off."""
+    return error.code == Code.STATEMENT_CUT and line == error.span.line + 1
+
+
+def _stands_alone(line: str) -> bool:
+    code = line.split("#")[0]
+    balanced = all(code.count(a) == code.count(b) for a, b in ("()", "[]"))
+    return balanced and not set(code) & set("{}")
 
 
 @cache

@@ -99,3 +99,38 @@ def diagnostics_of(text: str) -> tuple[Diagnostic, ...]:
 @given(st.one_of(st.text(max_size=60), st.lists(_PIECES, max_size=25).map(" ".join)))
 def test_parse_raises_nothing_but_compile_errors(text: str) -> None:
     assert all(d.code.startswith("E1") and d.help for d in diagnostics_of(text))
+
+
+SEVERAL = """cell C(H) {
+  input x[H]
+  state h[H
+  weight U[H, H]
+  h' = tanh(U @ h + x)
+  output h'
+}
+"""
+
+
+def errors_of(text: str) -> list[tuple[int, str]]:
+    with pytest.raises(CompileError) as caught:
+        parse(text)
+    return [(d.span.line, d.code) for d in caught.value.diagnostics]
+
+
+def test_every_line_at_fault_is_reported() -> None:
+    text = SEVERAL.replace("h[H\n", "h[H] !\n").replace("tanh(U @ h + x)", "tanh(U @ h + x) +")
+    assert [line for line, _ in errors_of(text)] == [3, 5]
+
+
+def test_a_line_that_opens_something_ends_the_search() -> None:
+    assert len(errors_of(SEVERAL.replace("+ x)", "+ x) +"))) == 1
+
+
+def test_what_follows_from_a_line_left_out_is_not_reported() -> None:
+    only = "cell C(H) {\n  1 = 2\n}\n"
+    assert [line for line, _ in errors_of(only)] == [2]
+
+
+def test_at_most_ten_errors_are_listed() -> None:
+    lines = "\n".join(f"  a{i} = = 1" for i in range(30))
+    assert len(errors_of("cell C(H) {\n  input x[H]\n" + lines + "\n  output x\n}\n")) == 10
