@@ -140,12 +140,12 @@ def test_examples_run_from_zero_and_continue_from_their_own_state(path: Path) ->
 
 def test_gated_oscillator_stays_bounded_and_forgets_its_start() -> None:
     rng = np.random.default_rng(5)
-    cell = example("gated_oscillator", I=4, H=12)
+    cell = example("gated_oscillator", I=4, H=32)
     w = random_weights(cell, rng)
     for name in ("U", "V"):  # weak feedback: strong feedback may be chaotic, though bounded
         w[name] *= np.float32(0.2)
     x = rng.standard_normal((2000, 1, 4))
-    elsewhere = {s.name: np.full((1, 12), 2.0) for s in cell.states}
+    elsewhere = {s.name: np.full((1, 32), 2.0) for s in cell.states}
     y, _ = run_reference(cell, w, x)
     y_elsewhere, _ = run_reference(cell, w, x, elsewhere)
     assert np.abs(y).max() < 2
