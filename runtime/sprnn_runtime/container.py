@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _MAX_BYTES = 8 << 30
 # What NumPy's header parser, which evaluates a literal, makes of a forged header.
-_NOT_AN_ARRAY = (
+NOT_AN_ARRAY = (
     ValueError,
     EOFError,
     SyntaxError,
@@ -172,5 +172,5 @@ def array_from_bytes(data: bytes, where: str) -> NDArray[Any]:
         if column_major:
             raise ValueError("an array is not in C order")
         return np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape).copy()
-    except _NOT_AN_ARRAY as error:
+    except NOT_AN_ARRAY as error:
         raise damaged(where, str(error)) from error

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
+from sprnn_runtime.container import NOT_AN_ARRAY
 
 from sprnnc.diagnostics import fail
-
-# A forged header can ask for any size and is parsed as a literal, hence the length of this list.
-_UNUSABLE = (
-    ValueError,
-    EOFError,
-    SyntaxError,
-    TokenError,
-    TypeError,
-    MemoryError,
-    OverflowError,
-    RecursionError,
-)
 
 
 def read_array(path: Path) -> NDArray[np.float32]:
@@ -36,7 +24,7 @@ def read_array(path: Path) -> NDArray[np.float32]:
             array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
     except OSError as error:
         raise fail("E616", f"cannot read {path}: {error}", help=advice) from error
-    except _UNUSABLE as error:
+    except NOT_AN_ARRAY as error:
         raise fail("E616", f"{path} is not a usable .npy file: {error}", help=advice) from error
     if array.dtype.kind != "f":
         raise fail(

@@ -20,17 +20,18 @@ class PackageLoader(BaseLoader):
 
 
 @cache
-def _environment() -> Environment:
+def environment(autoescape: bool = False) -> Environment:
+    """Where every template of the package is rendered; ``autoescape`` for HTML."""
     return Environment(
         loader=PackageLoader(),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,
+        autoescape=autoescape,
     )
 
 
 def render(model: KernelModel) -> str:
     """The source of a kernel: self-contained CUDA C, helpers included."""
-    return _environment().get_template("kernel.cu.j2").render(k=model)
+    return environment().get_template("kernel.cu.j2").render(k=model)
