@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sprnnc.cell.ir import DType, Expr, Ref, walk
-from sprnnc.cell.printer import print_expr
 from sprnnc.codegen.expressions import c_expression, offset
 from sprnnc.codegen.inputs import input_product_model
 from sprnnc.codegen.model import (
@@ -366,8 +365,3 @@ def reads_inputs(recurrence: Recurrence) -> bool:
 def _is_read(recurrence: Recurrence, name: str) -> bool:
     values: list[Expr] = [e.equation.value for e in recurrence.equations] + [recurrence.output]
     return any(isinstance(n, Ref) and n.name == name for value in values for n in walk(value))
-
-
-def describe_equations(recurrence: Recurrence) -> tuple[str, ...]:
-    """The cell's equations as the user wrote them, for the banner."""
-    return tuple(f"{e.target} = {print_expr(e.value)}" for e in recurrence.cell.equations)
