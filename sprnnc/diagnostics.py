@@ -6,6 +6,9 @@ Several diagnostics are collected and raised together as one ``CompileError``. A
 
 from __future__ import annotations
 
+import difflib
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -19,6 +22,8 @@ class Span:
     end_column: int
 
 
+_MOST_OF_A_KIND = 20
+_MOST_CHARACTERS = 80
 NO_SPAN = Span(0, 0, 0, 0)
 
 
@@ -48,10 +53,10 @@ class Diagnostic:
         return "\n".join(lines)
 
     def _excerpt(self, source: str) -> list[str]:
-        rows = source.splitlines()
+        rows = source.split("\n")  # as lines are counted: a form feed ends none
         if not 1 <= self.span.line <= len(rows):
             return []
-        row = rows[self.span.line - 1]
+        row = rows[self.span.line - 1].rstrip("\r")
         same_line = self.span.end_line == self.span.line
         end = self.span.end_column if same_line else len(row) + 1
         margin = f"{self.span.line:>3} | "
@@ -67,7 +72,19 @@ class CompileError(Exception):
         self.diagnostics = diagnostics
         self.source = source
         self.filename = filename
-        super().__init__("\n\n".join(d.render(source, filename) for d in diagnostics))
+        super().__init__("\n\n".join(_rendered(diagnostics, source, filename)))
+
+
+def _rendered(diagnostics: tuple[Diagnostic, ...], source: str, filename: str) -> list[str]:
+    """At most 20 of each code as text, then how many there are besides."""
+    seen: Counter[str] = Counter()
+    texts = []
+    for d in diagnostics:
+        seen[d.code] += 1
+        if seen[d.code] <= _MOST_OF_A_KIND:
+            texts.append(d.render(source, filename))
+    more = {code: count - _MOST_OF_A_KIND for code, count in seen.items() if count > _MOST_OF_A_KIND}
+    return [*texts, *(f"... and {count} more error[{code}]" for code, count in more.items())]
 
 
 class InternalError(Exception):
@@ -81,3 +98,16 @@ class InternalError(Exception):
 def fail(code: str, message: str, *, span: Span = NO_SPAN, label: str = "", help: str = "") -> CompileError:
     """A CompileError with one diagnostic, to be raised by the caller."""
     return CompileError((Diagnostic(code, message, span, label, help),))
+
+
+def near_match(word: str, known: Iterable[str]) -> str:
+    """The one of ``known`` that looks most like ``word``, whatever the case; empty if none does."""
+    of_lower = {k.lower(): k for k in known if len(k) <= _MOST_CHARACTERS}
+    near = difflib.get_close_matches(word[:_MOST_CHARACTERS].lower(), of_lower, n=1)
+    return of_lower[near[0]] if near else ""
+
+
+def shown(name: str) -> str:
+    """A name from a file as one short piece of a line: a control character would reach the terminal."""
+    cut = name if len(name) <= _MOST_CHARACTERS else f"{name[:_MOST_CHARACTERS]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)

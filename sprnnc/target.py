@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
-from sprnnc.diagnostics import CompileError, fail
+from sprnnc.diagnostics import CompileError, fail, near_match
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def find_target(name: str) -> Target:
 
 
 def unknown_target(name: str) -> CompileError:
-    near = difflib.get_close_matches(name, TARGETS, n=1)
-    hint = f"did you mean '{near[0]}'? " if near else ""
+    near = near_match(name, TARGETS)
+    hint = f"did you mean '{near}'? " if near else ""
     known = ", ".join(f"{t.name} ({t.description})" for t in TARGETS.values())
     return fail("E401", f"unknown target '{name}'", help=f"{hint}known targets: {known}")

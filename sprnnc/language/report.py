@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
+from sprnnc import diagnostics
 from sprnnc.diagnostics import NO_SPAN, CompileError, Diagnostic, Span
 from sprnnc.language.codes import Code
 
@@ -28,9 +28,8 @@ class Report:
 
 def near_match(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """``did you mean 'x'?`` if one of ``known`` looks like ``word``, else ``otherwise``."""
-    candidates = list(known)
-    near = get_close_matches(word, candidates, n=1) or [k for k in candidates if k.lower() == word.lower()]
-    return f"did you mean '{near[0]}'?" if near else otherwise
+    near = diagnostics.near_match(word, known)
+    return f"did you mean '{near}'?" if near else otherwise
 
 
 def listed(words: Iterable[str]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from lark import Token, UnexpectedCharacters, UnexpectedToken
 
 from sprnnc.diagnostics import Diagnostic, Span
 from sprnnc.language.brackets import innermost_open
 from sprnnc.language.codes import Code
+from sprnnc.language.report import near_match
 
 _BLOCK_WORDS = ("cell", "model", "schedule")
 _CELL_WORDS = ("input", "state", "weight", "bias", "const", "output")
@@ -182,9 +182,9 @@ _STATEMENT_TERMINALS = frozenset(w.upper() for w in _BLOCK_WORDS + _MODEL_WORDS)
 
 
 def _statement_help(word: str, known: tuple[str, ...]) -> str:
-    near = get_close_matches(word, known, n=1)
+    near = near_match(word, known)
     if near:
-        return f"did you mean '{near[0]}'?"
+        return near
     if word in _CELL_WORDS:
         return f"'{word}' belongs inside a 'cell' block"
     if word in _MODEL_WORDS:

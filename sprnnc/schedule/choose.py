@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 from sprnnc.cell.ir import DType, Model, ScheduleEntry
-from sprnnc.diagnostics import CompileError, Diagnostic
+from sprnnc.diagnostics import CompileError, Diagnostic, near_match
 from sprnnc.layout.options import LANES_PER_ROW, BankOrder
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Activations, Choice, Choices, Exchange, Fetch, UnitOrder, Unpack
@@ -150,8 +149,8 @@ def _override(
 ) -> Diagnostic | None:
     """Puts the user's value in place, or says why it cannot be."""
     if entry.name not in made:
-        near = difflib.get_close_matches(entry.name, made, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        near = near_match(entry.name, made)
+        hint = f"did you mean '{near}'? " if near else ""
         known = ", ".join(f.name for f in dataclasses.fields(Choices))
         return Diagnostic(
             "E402", f"unknown decision '{entry.name}'", entry.span, help=f"{hint}decisions: {known}"

@@ -6,7 +6,6 @@ file cannot make us allocate more than the cell needs. Nothing is ever unpickled
 
 from __future__ import annotations
 
-import difflib
 import json
 import struct
 import zipfile
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from sprnnc.diagnostics import CompileError, Diagnostic, fail
+from sprnnc.diagnostics import CompileError, Diagnostic, fail, near_match, shown
 
 Shapes = Mapping[str, tuple[int, ...]]
 _ACCEPTED = {"float16", "float32", "float64", "bfloat16"}
@@ -104,8 +103,8 @@ def _differences(entries: Mapping[str, _Entry], expected: Shapes, where: str) ->
     errors = []
     for name, shape in expected.items():
         if name not in entries:
-            near = difflib.get_close_matches(name, entries, n=1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
+            near = near_match(name, entries)
+            hint = f"did you mean '{shown(near)}'? " if near else ""
             errors.append(
                 Diagnostic(
                     "E303",
@@ -131,12 +130,12 @@ def _differences(entries: Mapping[str, _Entry], expected: Shapes, where: str) ->
             )
     for name in entries:
         if name not in expected:
-            near = difflib.get_close_matches(name, expected, n=1)
-            hint = f"did you mean '{near[0]}'? " if near else ""
+            near = near_match(name, expected)
+            hint = f"did you mean '{near}'? " if near else ""
             errors.append(
                 Diagnostic(
                     "E304",
-                    f"{where}: unexpected tensor '{name}'",
+                    f"{where}: unexpected tensor '{shown(name)}'",
                     help=f"{hint}the cell reads {_listed(expected)}",
                 )
             )
@@ -144,26 +143,29 @@ def _differences(entries: Mapping[str, _Entry], expected: Shapes, where: str) ->
 
 
 def _listed(names: Mapping[str, Any]) -> str:
-    shown = list(names)[:12]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "") if shown else "nothing"
+    first = [shown(name) for name in list(names)[:12]]
+    return ", ".join(first) + (", ..." if len(names) > len(first) else "") if first else "nothing"
 
 
 def _npz_entries(archive: zipfile.ZipFile) -> dict[str, _Entry]:
     entries = {}
     for info in archive.infolist():
+        member_name = shown(info.filename)
         if not info.filename.endswith(".npy"):
-            raise ValueError(f"member '{info.filename}' is not an array")
+            raise ValueError(f"member '{member_name}' is not an array")
         if info.compress_type not in _COMPRESSIONS:
-            raise ValueError(f"member '{info.filename}' is compressed in another way than NumPy's")
+            raise ValueError(f"member '{member_name}' is compressed in another way than NumPy's")
         with archive.open(info) as member:
             version = npy.read_magic(member)
             if version != (1, 0):  # later ones exist for record types, and let a header claim 4 GiB
-                raise ValueError(f"member '{info.filename}' has .npy version {version}, expected (1, 0)")
+                raise ValueError(f"member '{member_name}' has .npy version {version}, expected (1, 0)")
             try:
                 shape, _, dtype = npy.read_array_header_1_0(member)
             except MemoryError as error:  # how Python's parser says that a literal is too deep
-                raise ValueError(f"member '{info.filename}' has too deep a header") from error
+                raise ValueError(f"member '{member_name}' has too deep a header") from error
         name = info.filename.removesuffix(".npy")
+        if name in entries:
+            raise ValueError(f"it holds two arrays called '{shown(name)}'")
         entries[name] = _Entry(
             tuple(shape), "object" if dtype.hasobject else str(dtype), _npy_reader(archive, info)
         )
@@ -175,7 +177,7 @@ def _npy_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[],
         with archive.open(info) as member:
             array: NDArray[Any] = npy.read_array(member, allow_pickle=False)
             if member.read(1):  # reading to the end also checks the checksum
-                raise ValueError(f"member '{info.filename}' goes on behind its array")
+                raise ValueError(f"member '{shown(info.filename)}' goes on behind its array")
             return array
 
     return read
@@ -187,7 +189,7 @@ def _safetensors_entries(file: BinaryIO) -> dict[str, _Entry]:
     if length > min(_MAX_HEADER_BYTES, size - 8):
         raise ValueError(f"the header claims {length} bytes, the file has {size}")
     file.seek(8)
-    header = json.loads(file.read(length))
+    header = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
     start = 8 + length
     entries = {}
     for name, entry in header.items():
@@ -197,11 +199,18 @@ def _safetensors_entries(file: BinaryIO) -> dict[str, _Entry]:
         dtype = _SAFETENSORS.get(entry["dtype"], str(entry["dtype"]))
         shape = tuple(int(n) for n in entry["shape"])
         if not 0 <= first <= last <= size - start:
-            raise ValueError(f"tensor '{name}' lies outside the file")
+            raise ValueError(f"tensor '{shown(name)}' lies outside the file")
         entries[name] = _Entry(
             shape, dtype, _safetensor_reader(file, start + first, last - first, dtype, shape)
         )
     return entries
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("its header holds a name twice")
+    return found
 
 
 def _safetensor_reader(

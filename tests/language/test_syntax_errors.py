@@ -63,6 +63,13 @@ def test_syntax_error(text: str, code: str, place: str, message: str, fix: str) 
     assert fix in diagnostic.help
 
 
+@pytest.mark.parametrize("mark", ["\f", "\x1c", "\u2028", "\x85"])
+def test_only_a_newline_ends_a_quoted_line(mark: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        parse(f"cell A(H) {{  # a{mark}b\n  wieght U[H, H]\n}}")
+    assert "  2 |   wieght U[H, H]" in str(caught.value)
+
+
 def test_message_shows_the_line_and_a_caret() -> None:
     with pytest.raises(CompileError) as caught:
         parse("cell A(H) {\n  wieght U[H, H]\n}", "file.sprnn")

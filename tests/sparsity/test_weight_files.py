@@ -83,6 +83,50 @@ def test_every_mistake_is_reported_at_once(save: Save, tmp_path: Path) -> None:
     assert all(str(path) in d.message for d in error.value.diagnostics)
 
 
+def test_a_name_of_another_case_is_a_near_match(save: Save, tmp_path: Path) -> None:
+    arrays = tensors()
+    path = save(tmp_path, {name.upper(): array for name, array in arrays.items()})
+    with pytest.raises(CompileError, match="did you mean 'WI'") as error:
+        load_tensors(path, SHAPES)
+    assert "did you mean 'Wi'?" in str(error.value)
+
+
+def test_names_are_printed_without_control_characters_and_cut(tmp_path: Path) -> None:
+    path = save_safetensors(tmp_path, {**tensors(), "\x1b[31m\nW": np.ones(1), "W" * 5000: np.ones(1)})
+    with pytest.raises(CompileError) as error:
+        load_tensors(path, SHAPES)
+    text = str(error.value)
+    assert "unexpected tensor '\\x1b[31m\\nW'" in text and "\x1b" not in text
+    assert "W" * 80 + "..." in text and "W" * 81 not in text
+
+
+def test_no_more_than_20_problems_of_a_kind_are_listed(save: Save, tmp_path: Path) -> None:
+    path = save(tmp_path, {f"extra{i}": np.ones(1) for i in range(57)})
+    with pytest.raises(CompileError) as error:
+        load_tensors(path, SHAPES)
+    text = str(error.value)
+    assert text.count("unexpected tensor") == 20 and text.endswith("... and 37 more error[E304]")
+    assert text.count("is missing") == len(SHAPES)
+
+
+def test_an_archive_with_two_arrays_of_one_name(tmp_path: Path) -> None:
+    path = save_npz(tmp_path, tensors())
+    with zipfile.ZipFile(path) as archive:
+        member = archive.read("bias.npy")
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("bias.npy", member)
+    with pytest.raises(CompileError, match="two arrays called 'bias'"):
+        load_tensors(path, SHAPES)
+
+
+def test_a_header_with_two_tensors_of_one_name(tmp_path: Path) -> None:
+    path = save_safetensors(tmp_path, tensors())
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b'"Wf":', b'"Wi":'))
+    with pytest.raises(CompileError, match="holds a name twice"):
+        load_tensors(path, SHAPES)
+
+
 def test_arrays_from_python_meet_the_same_checks_and_are_copied() -> None:
     mine = tensors()
     got = check_tensors(mine, SHAPES)
