@@ -51,3 +51,21 @@ def test_a_missing_file_is_refused(sprnnc):
     result = sprnnc("check", "nowhere.sprnn")
     assert result.code == 1
     assert "error[E101]: cannot read nowhere.sprnn" in result.err
+
+
+def test_the_schedule_block_is_checked(sprnnc):
+    text = Path("tiny.sprnn").read_text() + "schedule {\n  exchnge = lamport\n  threads = 33\n}\n"
+    Path("bad.sprnn").write_text(text)
+    result = sprnnc("check", "bad.sprnn")
+    assert result.code == 1
+    assert (
+        "error[E402]: unknown decision 'exchnge'" in result.err and "did you mean 'exchange'?" in result.err
+    )
+    assert "error[E404]: threads = 33" in result.err and "threads = 33\n" in result.err
+
+
+def test_the_schedule_block_is_checked_for_a_target(sprnnc):
+    Path("wide.sprnn").write_text(Path("tiny.sprnn").read_text() + "schedule {\n  blocks = 140\n}\n")
+    assert sprnnc("check", "wide.sprnn").code == 1
+    assert sprnnc("check", "wide.sprnn", "--target", "sm_100").code == 0
+    assert "E401" in sprnnc("check", "wide.sprnn", "--target", "sm_1").err
