@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sprnn_runtime.layer import Loaded, read
 from sprnn_runtime.manifest import Manifest
 
 from sprnnc.cell.ir import Model
+from sprnnc.cell.weights import expected_shapes
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.plan import Plan
 from sprnnc.serialise import decode, encode
@@ -94,9 +96,31 @@ class Artifact:
             for name, member in members.items()
             if name.startswith("tensors/")
         }
+        why = _contradiction(loaded.manifest, model, plan, tensors)
+        if why:
+            raise container.damaged(str(where), why)
         return Artifact(
             loaded.manifest, loaded.source, plan, model, tensors, dict(loaded.constants), loaded.cubin, text
         )
+
+
+def _contradiction(
+    manifest: Manifest, model: Model, plan: Plan, tensors: Mapping[str, NDArray[Any]]
+) -> str | None:
+    """How the parts of a file disagree; every part alone is well formed. None where they agree."""
+    cell = model.cell
+    if (manifest.batch, manifest.dtype, manifest.target) != (plan.batch, plan.dtype.value, plan.target):
+        return "its manifest and its plan are of different kernels"
+    for mine, theirs in ((manifest.inputs, cell.inputs), (manifest.states, cell.states)):
+        if [(v.name, v.size) for v in mine] != [(v.name, v.space.size) for v in theirs]:
+            return "its manifest and its model have different inputs or states"
+    if manifest.output_size != cell.output_space.size:
+        return "its manifest and its model have different outputs"
+    expected = expected_shapes(cell)
+    if {name: t.shape for name, t in tensors.items()} != expected:
+        return f"its tensors are not those of its model: {', '.join(expected)}"
+    wrong = [name for name, t in tensors.items() if t.dtype != np.float32]
+    return f"its tensors {', '.join(wrong)} are not float32" if wrong else None
 
 
 def _json(value: object) -> bytes:

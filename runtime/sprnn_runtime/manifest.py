@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -13,6 +14,9 @@ import numpy as np
 from sprnn_runtime.errors import ArtifactError
 
 VERSION = (1, 0)
+_MAX_NUMBER = (1 << 31) - 1  # kernels count in 32 bits
+_MAX_VALUES = 1 << 40
+_MAX_BLOCKS, _MAX_THREADS = 1 << 16, 1024
 TIME = "T"
 STEPS, BUDGET = "$steps", "$budget_ns"
 
@@ -113,8 +117,8 @@ class Manifest:
 
         Raises ArtifactError E606 for another format or major version, E603 for a malformed one.
         """
-        version = data.get("version")
-        if data.get("format") != "sprnnx" or not isinstance(version, list) or not version:
+        version: Any = data.get("version")
+        if data.get("format") != "sprnnx" or not _is_version(version):
             raise ArtifactError("E606", "this is not an sprnnc artifact")
         major = version[0]
         if major != VERSION[0]:
@@ -132,6 +136,11 @@ class Manifest:
         """The inverse of ``from_json``, without the checksums, which the container adds."""
         data: dict[str, Any] = dataclasses.asdict(self, dict_factory=_plain)
         return {"format": "sprnnx", "version": list(VERSION), **data}
+
+
+def _is_version(value: Any) -> bool:
+    """Whether ``value`` is a list of major and minor: two whole numbers."""
+    return isinstance(value, list) and len(value) == 2 and all(type(v) is int and v >= 0 for v in value)
 
 
 def _plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -152,7 +161,7 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
         output_size=_positive(data["output_size"]),
         steps_per_launch=_positive(data["steps_per_launch"]),
         resources={
-            str(k): Resources(int(r["registers"]), int(r["shared_bytes"]), int(r["spill_bytes"]))
+            str(k): Resources(*(_whole(r[n]) for n in ("registers", "shared_bytes", "spill_bytes")))
             for k, r in data["resources"].items()
         },
         buffers=tuple(_buffer(b) for b in data["buffers"]),
@@ -163,14 +172,17 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
         missing = [a for a in kernel.args if a not in known]
         if missing:
             raise ValueError(f"kernel {kernel.name} has unknown arguments {missing}")
+    _require_unique([b.name for b in manifest.buffers])
+    _require_unique([k.name for k in manifest.kernels])
     return manifest
 
 
 def _buffer(data: Mapping[str, Any]) -> Buffer:
     shape = tuple(TIME if d == TIME else _positive(d) for d in data["shape"])
     fill = None if data.get("fill") is None else Fill(data["fill"])
-    np.dtype(data["dtype"])
-    return Buffer(
+    if np.dtype(data["dtype"]).hasobject:
+        raise ValueError("a buffer holds objects")
+    buffer = Buffer(
         str(data["name"]),
         Role(data["role"]),
         str(data["dtype"]),
@@ -179,6 +191,9 @@ def _buffer(data: Mapping[str, Any]) -> Buffer:
         str(data.get("state", "")),
         str(data.get("member", "")),
     )
+    if math.prod(buffer.dims(1)) > _MAX_VALUES:
+        raise ValueError(f"buffer {buffer.name} has more than {_MAX_VALUES} values a step")
+    return buffer
 
 
 def _kernel(data: Mapping[str, Any]) -> Kernel:
@@ -187,15 +202,30 @@ def _kernel(data: Mapping[str, Any]) -> Kernel:
         raise ValueError(f"kernel name {name!r} is not an identifier")
     return Kernel(
         name,
-        _positive(data["grid"]),
-        _positive(data["block"]),
-        int(data["shared_bytes"]),
-        bool(data["cooperative"]),
+        _positive(data["grid"], _MAX_BLOCKS),
+        _positive(data["block"], _MAX_THREADS),
+        _whole(data["shared_bytes"]),
+        _truth(data["cooperative"]),
         tuple(str(a) for a in data["args"]),
     )
 
 
-def _positive(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"expected a whole number from 1, got {value!r}")
+def _whole(value: Any, least: int = 0, most: int = _MAX_NUMBER) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise ValueError(f"expected a whole number from {least} to {most}, got {value!r}")
     return value
+
+
+def _positive(value: Any, most: int = _MAX_NUMBER) -> int:
+    return _whole(value, 1, most)
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {value!r}")
+    return value
+
+
+def _require_unique(names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise ValueError(f"a name stands twice among {names}")

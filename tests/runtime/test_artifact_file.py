@@ -149,6 +149,21 @@ def change(kind: str, index: int, name: str, value: Any) -> Edit:
         (put("version", []), "E606"),
         (put("version", 1), "E606"),
         (drop("version"), "E606"),
+        (put("version", [True, 0]), "E606"),
+        (put("version", [1.0, 0]), "E606"),
+        (put("version", [1, "0"]), "E606"),
+        (put("version", [1]), "E606"),
+        (put("version", [1, -1]), "E606"),
+        (put("batch", 1 << 40), "E603"),
+        (put("steps_per_launch", 10**400), "E603"),
+        (change("buffers", 0, "shape", ["T", 1 << 30, 1 << 30]), "E603"),
+        (change("buffers", 0, "dtype", "O"), "E603"),
+        (change("buffers", 1, "name", "x"), "E603"),
+        (change("kernels", 0, "block", 2048), "E603"),
+        (change("kernels", 0, "shared_bytes", -1), "E603"),
+        (change("kernels", 0, "shared_bytes", 1e400), "E603"),
+        (change("kernels", 0, "cooperative", "no"), "E603"),
+        (put("resources", {"recurrence": {"registers": 1e400, "shared_bytes": 0, "spill_bytes": 0}}), "E603"),
         (put("format", "zip"), "E606"),
         (drop("batch"), "E603"),
         (put("batch", 0), "E603"),
@@ -170,6 +185,47 @@ def change(kind: str, index: int, name: str, value: Any) -> Edit:
 def test_a_manifest_that_this_runtime_does_not_take(artifact: sprnnc.Artifact, edit: Edit, code: str) -> None:
     assert artifact.manifest.buffers[-1].role.value == "constant"
     assert refusal(rewritten(artifact.to_bytes(), edit)) == code
+
+
+def resealed(data: bytes, change: Callable[[dict[str, Any], dict[str, bytes]], None]) -> bytes:
+    """The artifact with manifest and members changed and every checksum right again."""
+    manifest, members = container.unpack(data, "here")
+    change(manifest, members)
+    return container.pack(manifest, members)
+
+
+def other_batch(manifest: dict[str, Any], members: dict[str, bytes]) -> None:
+    manifest["batch"] = 1
+
+
+def other_state(manifest: dict[str, Any], members: dict[str, bytes]) -> None:
+    manifest["states"][0]["size"] += 1
+
+
+def tensor_missing(manifest: dict[str, Any], members: dict[str, bytes]) -> None:
+    del members["tensors/bi.npy"]
+
+
+def tensor_of_another_shape(manifest: dict[str, Any], members: dict[str, bytes]) -> None:
+    members["tensors/bi.npy"] = container.array_bytes(np.zeros(7, np.float32))
+
+
+def tensor_of_another_type(manifest: dict[str, Any], members: dict[str, bytes]) -> None:
+    array = container.array_from_bytes(members["tensors/bi.npy"], "here")
+    members["tensors/bi.npy"] = container.array_bytes(array.astype(np.float64))
+
+
+@pytest.mark.parametrize(
+    "change", [other_batch, other_state, tensor_missing, tensor_of_another_shape, tensor_of_another_type]
+)
+def test_parts_that_contradict_each_other(
+    artifact: sprnnc.Artifact, tmp_path: Path, change: Callable[..., None]
+) -> None:
+    path = tmp_path / "forged.sprnnx"
+    path.write_bytes(resealed(artifact.to_bytes(), change))
+    with pytest.raises(ArtifactError) as error:
+        sprnnc.Artifact.load(path)
+    assert error.value.code == "E603"
 
 
 def test_a_newer_minor_version_with_unknown_fields_loads(artifact: sprnnc.Artifact) -> None:
