@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -23,7 +24,7 @@ from sprnnc.codegen.banner import banner
 from sprnnc.codegen.lower import lower_to_kernel
 from sprnnc.codegen.model import KernelModel
 from sprnnc.codegen.render import render
-from sprnnc.diagnostics import CompileError, fail
+from sprnnc.diagnostics import CompileError, fail, whole_number
 from sprnnc.language.check import check
 from sprnnc.language.parse import parse
 from sprnnc.layout import layout as layout_stage
@@ -73,7 +74,7 @@ def compile(
     Raises CompileError for anything that is the user's to mend; every problem found is in it.
     """
     device = find_target(target)
-    _check_batch(batch)
+    batch = _checked_batch(batch)
     text, filename = read_source(source)
     trace = Trace(Path(dump_ir) if dump_ir else None, progress)
     try:
@@ -223,6 +224,8 @@ def read_source(source: str | Path) -> tuple[str, str]:
     """The text and a name for messages. Raises CompileError E101 where a file cannot be read."""
     if isinstance(source, str) and ("\n" in source or "{" in source):
         return source, "<source>"
+    if not isinstance(source, (str, os.PathLike)):
+        raise fail("E101", f"the source is {type(source).__name__}, expected text or a path")
     path = Path(source)
     try:
         return path.read_text(encoding="utf-8"), str(path)
@@ -247,9 +250,11 @@ def device_helper(name: str) -> str:
     return text.replace("#pragma once\n", "").strip() + "\n"
 
 
-def _check_batch(batch: int) -> None:
-    if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= MAX_BATCH:
+def _checked_batch(batch: object) -> int:
+    columns = whole_number(batch)
+    if columns is None or not 1 <= columns <= MAX_BATCH:
         raise fail("E405", f"batch {batch!r} cannot be: expected 1 to {MAX_BATCH} columns")
+    return columns
 
 
 def _tensors(
@@ -263,12 +268,16 @@ def _tensors(
             help="give either a weight file (--weights W.npz) or a seed for random ones (--random-weights 0)",
         )
     if seed is not None:
-        return cell_weights.random_weights(cell, seed)
+        number = whole_number(seed)
+        if number is None or number < 0:
+            raise fail("E301", f"the seed is {seed!r}, expected a whole number from 0")
+        return cell_weights.random_weights(cell, number)
     shapes = cell_weights.expected_shapes(cell)
     if isinstance(weights, Mapping):
         tensors = check_tensors(weights, shapes)
     else:
-        assert weights is not None
+        if not isinstance(weights, (str, os.PathLike)):
+            raise fail("E301", f"weights are {type(weights).__name__}, expected a path or arrays by name")
         tensors = load_tensors(Path(weights), shapes)
     cell_weights.validate_weights(cell, tensors, allow_nan, model.dtype)
     return tensors

@@ -7,9 +7,11 @@ Several diagnostics are collected and raised together as one ``CompileError``. A
 from __future__ import annotations
 
 import difflib
+import operator
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +113,13 @@ def shown(name: str) -> str:
     """A name from a file as one short piece of a line: a control character would reach the terminal."""
     cut = name if len(name) <= _MOST_CHARACTERS else f"{name[:_MOST_CHARACTERS]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+
+
+def whole_number(value: object) -> int | None:
+    """``value`` where it is an integer, NumPy's included; None for anything else, truth values too."""
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        try:
+            return operator.index(value)
+        except TypeError:  # an array that is no scalar
+            return None
+    return None

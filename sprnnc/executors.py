@@ -59,7 +59,8 @@ def execute(
     if device not in DEVICES:
         raise fail("E601", f"unknown device '{device}'", help=f"expected one of {', '.join(DEVICES)}")
     loaded = artifact if isinstance(artifact, Artifact) else Artifact.load(Path(artifact))
-    _check_input(loaded, x)
+    x = _checked_input(loaded, x)
+    _check_state(loaded, state or {})
     began = time.perf_counter()
     y, after, used, note = _run(loaded, x, state or {}, device, seed)
     seconds = time.perf_counter() - began
@@ -106,13 +107,45 @@ def _plan(artifact: Artifact, x: Array, state: Mapping[str, Array]) -> tuple[Arr
     zeros = {s.name: np.zeros((artifact.plan.batch, s.space.size), np.float32) for s in cell.states}
     interpreter = PlanInterpreter(split_into_phases(cell), artifact.plan, artifact.packed)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf
-        return interpreter.run(np.asarray(x, np.float32), zeros | dict(state))
+        given = {name: np.asarray(value, np.float32) for name, value in state.items()}
+        return interpreter.run(np.asarray(x, np.float32), zeros | given)
 
 
-def _check_input(artifact: Artifact, x: Array) -> None:
+def _checked_input(artifact: Artifact, x: Any) -> Any:
+    """``x`` as it is, or as an array where it is a list; an array on a GPU stays there."""
+    if not hasattr(x, "ndim"):
+        try:
+            x = np.asarray(x)
+        except (ValueError, TypeError) as error:
+            raise fail("E604", f"input is not a rectangular array: {error}") from error
+        if x.dtype.kind not in "fiu":
+            raise fail("E604", f"input has type {x.dtype}, expected float32")
+        x = x.astype(np.float32)
     size = sum(v.space.size for v in artifact.model.cell.inputs)
     expected = f"[T, {artifact.plan.batch}, {size}]"
     if x.ndim != 3 or x.shape[1:] != (artifact.plan.batch, size):
         raise fail("E604", f"input has shape {list(x.shape)}, expected {expected}")
     if x.shape[0] == 0:
         raise fail("E604", f"input has no time steps, expected {expected} with T at least 1")
+    return x
+
+
+def _check_state(artifact: Artifact, state: Any) -> None:
+    sizes = {s.name: s.space.size for s in artifact.model.cell.states}
+    if not isinstance(state, Mapping):
+        raise fail("E604", f"the state is {type(state).__name__}, expected arrays by name")
+    unknown = [str(name) for name in state if name not in sizes]
+    if unknown:
+        raise fail("E604", f"unknown states {unknown}; the cell has {list(sizes)}")
+    for name, value in state.items():
+        expected = [artifact.plan.batch, sizes[name]]
+        shape = list(value.shape if hasattr(value, "shape") else _shape(value))
+        if shape != expected:
+            raise fail("E604", f"state '{name}' has shape {shape}, expected {expected}")
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    try:
+        return np.shape(value)
+    except ValueError as error:
+        raise fail("E604", f"a state is not a rectangular array: {error}") from error

@@ -78,9 +78,9 @@ TARGETS = {
 
 def find_target(name: str) -> Target:
     """The target called ``name``. Raises CompileError E401 that lists what there is."""
-    if name in TARGETS:
+    if isinstance(name, str) and name in TARGETS:
         return TARGETS[name]
-    raise unknown_target(name)
+    raise unknown_target(str(name))
 
 
 def unknown_target(name: str) -> CompileError:

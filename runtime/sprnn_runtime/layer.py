@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ class Layer:
         """
         with self._lock:
             self._check_open()
+            _check_budget(budget_ns)
             if self._device.accepts(x):
                 return self._run_in_place(x, state or {}, budget_ns)
             return self._run_numpy(self._check_input(x), state or {}, budget_ns)
@@ -239,6 +241,8 @@ class Layer:
 
     def _initial(self, buffer: Buffer, state: Mapping[str, Any]) -> Array:
         known = {b.state for b in self._states()}
+        if not isinstance(state, Mapping):
+            raise InputError("E604", f"the state is {type(state).__name__}, expected arrays by name")
         unknown = sorted(set(state) - known)
         if unknown:
             raise InputError("E604", f"unknown states {unknown}; the cell has {sorted(known)}")
@@ -281,12 +285,22 @@ def _as_float32(array: Array) -> Array:
         return np.ascontiguousarray(array, np.float32)
 
 
+def _check_budget(budget_ns: Any) -> None:
+    if budget_ns is None:
+        return
+    whole = isinstance(budget_ns, (int, np.integer)) and not isinstance(budget_ns, bool)
+    if not whole or not 1 <= budget_ns < 1 << 63:
+        raise InputError("E604", f"budget_ns is {budget_ns!r}, expected a whole number of nanoseconds from 1")
+
+
 def load(path: str | Path, device: str = "auto", *, device_id: int = 0, seed: int = 0) -> Layer:
     """Loads an artifact file onto a device: ``cuda``, ``sim``, or ``auto`` (cuda, else sim).
 
     ``device_id`` picks the GPU; ``seed`` draws sim's schedule. Raises ArtifactError for a damaged
     file, Unavailable where the device cannot be had.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError("E602", f"the artifact is {type(path).__name__}, expected the path of a file")
     where = Path(path)
     return open_layer(read(container.read_file(where), str(where)), device, device_id=device_id, seed=seed)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from sprnnc.cell import ir
-from sprnnc.diagnostics import InternalError
+from sprnnc.diagnostics import InternalError, whole_number
 from sprnnc.language import syntax as s
 from sprnnc.language.check_cell import check_cell
 from sprnnc.language.codes import Code
@@ -161,7 +161,7 @@ class _ModelChecker:
                 sizes[size.name.text] = int(size.value.value)
         for name, value in self.overrides.items():
             if self._is_good_override(name, value, symbols, cell):
-                sizes[name] = value
+                sizes[name] = int(value)
         mentioned = {i.name.text for i in written} | set(self.overrides)
         self._require_values([i for i in cell.sizes if i.text not in mentioned], cell, layer)
         return sizes
@@ -200,7 +200,8 @@ class _ModelChecker:
                 help=near_match(name, symbols, of_cell),
             )
             return False
-        if not 1 <= value <= MAX_SIZE:
+        number = whole_number(value)
+        if number is None or not 1 <= number <= MAX_SIZE:
             self.report.add(
                 Code.BAD_SIZE,
                 f"size {name} = {value}, given from outside, is not possible",

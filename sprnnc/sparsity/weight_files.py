@@ -82,9 +82,16 @@ def load_tensors(path: Path, expected: Shapes) -> dict[str, NDArray[np.float32]]
 
 def check_tensors(tensors: Mapping[str, Any], expected: Shapes) -> dict[str, NDArray[np.float32]]:
     """The same for arrays from Python; the result never aliases them."""
-    arrays = {name: np.asarray(value) for name, value in tensors.items()}
+    arrays = {str(name): _as_array(str(name), value) for name, value in tensors.items()}
     entries = {n: _Entry(a.shape, str(a.dtype), lambda a=a: a) for n, a in arrays.items()}  # type: ignore[misc]
     return _read(entries, expected, "weights")
+
+
+def _as_array(name: str, value: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise fail("E306", f"weights: tensor '{shown(name)}' is not a rectangular array: {error}") from error
 
 
 def _read(entries: Mapping[str, _Entry], expected: Shapes, where: str) -> dict[str, NDArray[np.float32]]:

@@ -227,6 +227,19 @@ def test_a_closed_layer_says_so(path: Path, x: np.ndarray) -> None:
     assert error.value.code == "E617"
 
 
+@pytest.mark.parametrize("budget", [-1, 0, "a", 1.5, True, 1 << 63])
+def test_a_budget_that_cannot_be(layer: Layer, x: np.ndarray, budget: object) -> None:
+    with pytest.raises(InputError, match="budget_ns"):
+        layer(x, budget_ns=budget)  # type: ignore[arg-type]
+
+
+def test_states_and_paths_of_the_wrong_kind(layer: Layer, x: np.ndarray) -> None:
+    with pytest.raises(InputError, match="the state is list"):
+        layer(x, [1])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the artifact is NoneType"):
+        sprnn_runtime.load(None)  # type: ignore[arg-type]
+
+
 def test_a_ragged_list_is_not_an_array(layer: Layer, x: np.ndarray) -> None:
     with pytest.raises(InputError, match="input is not a rectangular array"):
         layer([[[1.0]], [[1.0, 2.0]]])

@@ -1,0 +1,89 @@
+"""Wrong arguments from Python are errors of the project, never a TypeError from deep inside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sprnnc
+from sprnnc.diagnostics import CompileError
+
+CELL = """
+cell C(I, H) {
+  input  x[I]
+  state  h[H]
+  weight W[H, I], U[H, H]
+  h' = tanh(W @ x + U @ h)
+  output h'
+}
+model m { layer main = C(I=3, H=4) }
+"""
+GOOD: dict[str, Any] = {"random_weights": 1, "target": "sim"}
+X = np.zeros((2, 1, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ({"target": None}, "E401"),
+        ({"target": ["sim"]}, "E401"),
+        ({"batch": 2.0}, "E405"),
+        ({"batch": True}, "E405"),
+        ({"batch": np.ones(2, int)}, "E405"),
+        ({"random_weights": -1}, "E301"),
+        ({"random_weights": "a"}, "E301"),
+        ({"random_weights": None, "weights": 5}, "E301"),
+        ({"random_weights": None, "weights": {"W": [[1, 2], [3]]}}, "E306"),
+        ({"random_weights": None, "weights": {1: np.zeros(3)}}, "E303"),
+        ({"sizes": {"H": 8.0}}, "E211"),
+        ({"sizes": {"H": True}}, "E211"),
+        ({"sizes": {"H": "8"}}, "E211"),
+        ({"dtype": []}, "E216"),
+        ({"schedule": {"threads": None}}, "E403"),
+        ({"schedule": {"exchange": 3}}, "E403"),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_of_compile(arguments: dict[str, Any], code: str) -> None:
+    with pytest.raises(CompileError) as error:
+        sprnnc.compile(CELL, **(GOOD | arguments))
+    assert error.value.diagnostics[0].code == code
+
+
+@pytest.mark.parametrize("source", [None, 5, [CELL]], ids=str)
+def test_a_source_that_is_no_text(source: Any) -> None:
+    with pytest.raises(CompileError, match="E101"):
+        sprnnc.compile(source, **GOOD)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    mine = sprnnc.compile(CELL, **GOOD, batch=2, sizes={"H": 5})
+    numpys = sprnnc.compile(
+        CELL, target="sim", random_weights=np.int64(1), batch=np.int32(2), sizes={"H": np.int16(5)}
+    )
+    assert numpys.to_bytes() == mine.to_bytes()
+
+
+@pytest.mark.parametrize("device", ["reference", "plan", "sim"])
+@pytest.mark.parametrize(
+    ("x", "state"),
+    [
+        ([1, 2], {}),
+        ([[1], [1, 2]], {}),
+        (None, {}),
+        ("x", {}),
+        (X, [1]),
+        (X, {"q": np.zeros((1, 4))}),
+        (X, {"h": np.zeros((1, 5))}),
+        (X, {"h": [[1], [1, 2]]}),
+        (X, {"h": None}),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_of_execute(x: Any, state: Any, device: str) -> None:
+    artifact = sprnnc.compile(CELL, **GOOD)
+    with pytest.raises(CompileError, match="E604"):
+        sprnnc.execute(artifact, x, state, device=device)
+    assert sprnnc.execute(artifact, X.tolist(), {"h": [[0.0] * 4]}, device=device).y.shape == (2, 1, 4)
