@@ -59,6 +59,44 @@ model m {{ layer main = Long(I=4, H=8) }}
 """
 CELLS = {"low rank": LOW_RANK, "one matrix twice": TWICE, "biased input": BIASED_INPUT, "chained": CHAINED}
 CELLS["long sum"] = LONG_SUM
+CELLS["generated names"] = """
+cell Names(I, H) {
+  input  x[I]
+  state  h[H], U_h[H]
+  weight W[H, I], U[H, H], V[H, H]
+  W_x = W @ x
+  a = V @ (2 * h)
+  V_operand = 3 * a + 1
+  U_h' = 0.5 * tanh(U @ h + U_h + W_x)
+  h_next = U @ U_h + V_operand
+  h' = tanh(h_next + W @ x + 0.1 * a)
+  output h' + h_next
+}
+model m { layer main = Names(I=5, H=11) }
+"""
+CELLS["elementwise only"] = """
+cell Elementwise(H) {
+  input  x[H], z[H]
+  state  h[H], c[H]
+  bias   b[H]
+  c' = 0.5 * c + min(x, b)
+  h' = tanh(h * z + c')
+  output h' - c
+}
+model m { layer main = Elementwise(H=37) }
+"""
+CELLS["four spaces"] = """
+cell Spaces(I, H, P, O) {
+  input  x[I], z[P]
+  state  h[H], p[P]
+  weight W[H, I], U[H, H], A[P, H], B[H, P], C[O, P]
+  p' = tanh(A @ h + z)
+  h' = tanh(W @ x + B @ p + U @ h)
+  y = C @ p'
+  output y
+}
+model m { layer main = Spaces(I=3, H=17, P=5, O=11) }
+"""
 
 
 @pytest.mark.parametrize("device", ["plan", "sim"])
