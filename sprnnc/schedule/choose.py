@@ -16,7 +16,7 @@ from sprnnc.target import Target
 
 MAX_BATCH = 64
 _EXCHANGE_BUDGET_BYTES = 64 << 20
-_SMALL_EXCHANGE_BYTES, _FEW_THREADS = 8192, 256
+_SMALL_EXCHANGE_BYTES, _FEW_THREADS, _MANY_COLUMNS = 8192, 256, 16
 _ENUMS: dict[str, type[Enum]] = {
     "exchange": Exchange,
     "fetch": Fetch,
@@ -81,7 +81,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "blocks": Choice(
             blocks, f"{units} units over {target.sms} SMs: {per_block} a block, one block an SM"
         ),
-        "threads": _threads(target, step_bytes),
+        "threads": _threads(target, step_bytes, -(-batch // width) * width),
         "exchange": Choice(Exchange.LAMPORT, "the data is its own flag: no barrier between blocks"),
         "fetch": _fetch(target),
         "couriers": Choice(
@@ -110,7 +110,9 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
     }
 
 
-def _threads(target: Target, step_bytes: int) -> Choice[int]:
+def _threads(target: Target, step_bytes: int, columns: int) -> Choice[int]:
+    if columns > _MANY_COLUMNS and target.default_threads > _FEW_THREADS:
+        return Choice(_FEW_THREADS, f"sums of {columns} columns need registers: fewer threads have more each")
     if step_bytes <= _SMALL_EXCHANGE_BYTES and target.default_threads > _FEW_THREADS:
         return Choice(_FEW_THREADS, "a short step: fewer warps meet sooner, and each has more registers")
     return Choice(target.default_threads, "enough warps to hide latency, 128 registers each on a GPU")

@@ -185,3 +185,10 @@ def test_a_wide_load_takes_a_wavefront_for_every_128_bytes() -> None:
     free = np.arange(32, dtype=np.int32).reshape(1, 1, 1, 32)
     cost = gather_cost(plan, free, 4096)
     assert (cost.loads, cost.wavefronts, cost.conflicts_per_load) == (1, 4, 0)
+
+
+def test_a_large_batch_compiles_for_a_gpu_without_spills() -> None:
+    artifact = sprnnc.compile(
+        LSTM, random_weights=1, batch=32, target="sm_90", dtype="fp16", sizes={"H": 1024, "I": 16}
+    )
+    assert artifact.manifest.resources["recurrence"].spill_bytes == 0
