@@ -45,20 +45,20 @@ class Diagnostic:
         """The diagnostic as text, with the source line and a caret where there is a span."""
         if self.span == NO_SPAN:
             where = f"{filename}: " if filename else ""
-            lines = [f"{where}error[{self.code}]: {self.message}"]
+            lines = [printable(f"{where}error[{self.code}]: {self.message}")]
         else:
             at = f"{filename or '<source>'}:{self.span.line}:{self.span.column}"
-            lines = [f"{at}: error[{self.code}]: {self.message}"]
+            lines = [printable(f"{at}: error[{self.code}]: {self.message}")]
             lines += self._excerpt(source)
         if self.help:
-            lines.append(f"help: {self.help}")
+            lines.append(printable(f"help: {self.help}"))
         return "\n".join(lines)
 
     def _excerpt(self, source: str) -> list[str]:
         rows = source.split("\n")  # as lines are counted: a form feed ends none
         if not 1 <= self.span.line <= len(rows):
             return []
-        row = rows[self.span.line - 1].rstrip("\r")
+        row = "".join(map(_one_column, rows[self.span.line - 1].rstrip("\r")))
         same_line = self.span.end_line == self.span.line
         end = self.span.end_column if same_line else len(row) + 1
         margin = f"{self.span.line:>3} | "
@@ -112,7 +112,17 @@ def near_match(word: str, known: Iterable[str]) -> str:
 def shown(name: str) -> str:
     """A name from a file as one short piece of a line: a control character would reach the terminal."""
     cut = name if len(name) <= _MOST_CHARACTERS else f"{name[:_MOST_CHARACTERS]}..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return printable(cut)
+
+
+def printable(text: str) -> str:
+    """``text`` in one line with control characters escaped, wherever they came from."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _one_column(character: str) -> str:
+    """The same for quoted source, where columns count: the caret below must stay in its place."""
+    return character if character.isprintable() or character == "\t" else "\ufffd"
 
 
 def whole_number(value: object) -> int | None:
