@@ -103,10 +103,17 @@ def fail(code: str, message: str, *, span: Span = NO_SPAN, label: str = "", help
 
 
 def near_match(word: str, known: Iterable[str]) -> str:
-    """The one of ``known`` that looks most like ``word``, whatever the case; empty if none does."""
-    of_lower = {k.lower(): k for k in known if len(k) <= _MOST_CHARACTERS}
-    near = difflib.get_close_matches(word[:_MOST_CHARACTERS].lower(), of_lower, n=1)
-    return of_lower[near[0]] if near else ""
+    """The one of ``known`` that looks most like ``word``; empty if none does.
+
+    Case counts only between names that differ in nothing else.
+    """
+    word = word[:_MOST_CHARACTERS]
+    of_lower: dict[str, list[str]] = {}
+    for name in known:
+        if len(name) <= _MOST_CHARACTERS:
+            of_lower.setdefault(name.lower(), []).append(name)
+    near = difflib.get_close_matches(word.lower(), of_lower, n=1)
+    return difflib.get_close_matches(word, of_lower[near[0]], n=1, cutoff=0)[0] if near else ""
 
 
 def shown(name: str) -> str:

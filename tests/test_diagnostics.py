@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sprnnc.diagnostics import CompileError, Diagnostic, Span
+from sprnnc.diagnostics import CompileError, Diagnostic, Span, near_match
 
 
 def test_control_characters_are_printed_escaped() -> None:
@@ -24,3 +24,9 @@ def test_of_many_errors_of_one_kind_twenty_are_listed() -> None:
     assert text.count("error[E304]: unexpected") == 20
     assert "error[E303]: missing" in text
     assert text.endswith("... and 5 more error[E304]")
+
+
+def test_case_counts_only_between_names_that_differ_in_nothing_else() -> None:
+    assert near_match("WI", ["wi", "other"]) == "wi"
+    assert near_match("Wff", ["wf", "Wf"]) == near_match("Wff", ["Wf", "wf"]) == "Wf"
+    assert near_match("zzz", ["wi"]) == ""
