@@ -82,7 +82,8 @@ def compile(
             program = parse(text, filename)
             dump(pformat(program, width=110) + "\n")
         with trace.stage("check") as dump:
-            model = check(program, source=text, filename=filename, sizes=sizes or {}, dtype=as_dtype(dtype))
+            given = {str(name): value for name, value in (sizes or {}).items()}
+            model = check(program, source=text, filename=filename, sizes=given, dtype=as_dtype(dtype))
             dump(print_model(model))
         with trace.stage("phases") as dump:
             recurrence = phases_stage.split_into_phases(model.cell)
@@ -229,7 +230,7 @@ def read_source(source: str | Path) -> tuple[str, str]:
     path = Path(source)
     try:
         return path.read_text(encoding="utf-8"), str(path)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
         raise fail("E101", f"cannot read {path}: {error}", help="give a .sprnn file in UTF-8") from error
 
 

@@ -204,7 +204,7 @@ class _ModelChecker:
         if number is None or not 1 <= number <= MAX_SIZE:
             self.report.add(
                 Code.BAD_SIZE,
-                f"size {name} = {value}, given from outside, is not possible",
+                f"size {name} = {value!r}, given from outside, is not possible",
                 help=f"a size is a whole number from 1 to {MAX_SIZE}",
             )
             return False

@@ -143,7 +143,7 @@ def _fetch(target: Target) -> Choice[Fetch]:
 def _entry(name: str, value: object) -> ScheduleEntry:
     if isinstance(value, Enum):
         value = value.value
-    return ScheduleEntry(name, value)  # type: ignore[arg-type]  # checked by _override
+    return ScheduleEntry(str(name), value)  # type: ignore[arg-type]  # checked by _override
 
 
 def _override(

@@ -40,9 +40,11 @@ X = np.zeros((2, 1, 3), np.float32)
         ({"sizes": {"H": 8.0}}, "E211"),
         ({"sizes": {"H": True}}, "E211"),
         ({"sizes": {"H": "8"}}, "E211"),
+        ({"sizes": {1: 8}}, "E212"),
         ({"dtype": []}, "E216"),
         ({"schedule": {"threads": None}}, "E403"),
         ({"schedule": {"exchange": 3}}, "E403"),
+        ({"schedule": {1: 8}}, "E402"),
     ],
     ids=str,
 )
@@ -52,7 +54,7 @@ def test_a_wrong_argument_of_compile(arguments: dict[str, Any], code: str) -> No
     assert error.value.diagnostics[0].code == code
 
 
-@pytest.mark.parametrize("source", [None, 5, [CELL]], ids=str)
+@pytest.mark.parametrize("source", [None, 5, [CELL], "a\0.sprnn"], ids=repr)
 def test_a_source_that_is_no_text(source: Any) -> None:
     with pytest.raises(CompileError, match="E101"):
         sprnnc.compile(source, **GOOD)
