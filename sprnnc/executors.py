@@ -53,18 +53,18 @@ def execute(
     """Runs ``x`` float32 [T, B, I] from ``state`` (by name, [B, size]; missing ones are zero).
 
     ``device``: ``auto`` takes the GPU, then sim, then the reference. ``seed`` picks sim's order of
-    threads. Raises CompileError E601 for an unknown device or an ``x`` of the wrong shape, and
-    the runtime's own errors.
+    threads. Raises CompileError E601 for an unknown device, E604 for an ``x`` or a state of the wrong
+    shape or type, and the runtime's own errors.
     """
     if device not in DEVICES:
         raise fail("E601", f"unknown device '{device}'", help=f"expected one of {', '.join(DEVICES)}")
     loaded = artifact if isinstance(artifact, Artifact) else Artifact.load(Path(artifact))
     x = _checked_input(loaded, x)
-    _check_state(loaded, state or {})
+    state = _checked_state(loaded, state or {})
     began = time.perf_counter()
-    y, after, used, note = _run(loaded, x, state or {}, device, seed)
+    y, after, used, note = _run(loaded, x, state, device, seed)
     seconds = time.perf_counter() - began
-    error = relative_error(y, _reference(loaded, x, state or {})[0]) if check else None
+    error = relative_error(y, _reference(loaded, x, state)[0]) if check else None
     return Run(y, after, used, error, seconds, note)
 
 
@@ -112,15 +112,8 @@ def _plan(artifact: Artifact, x: Array, state: Mapping[str, Array]) -> tuple[Arr
 
 
 def _checked_input(artifact: Artifact, x: Any) -> Any:
-    """``x`` as it is, or as an array where it is a list; an array on a GPU stays there."""
-    if not hasattr(x, "ndim"):
-        try:
-            x = np.asarray(x)
-        except (ValueError, TypeError) as error:
-            raise fail("E604", f"input is not a rectangular array: {error}") from error
-        if x.dtype.kind not in "fiu":
-            raise fail("E604", f"input has type {x.dtype}, expected float32")
-        x = x.astype(np.float32)
+    """``x`` as it is, or as an array where it is a list."""
+    x = _as_array(x, "input")
     size = sum(v.space.size for v in artifact.model.cell.inputs)
     expected = f"[T, {artifact.plan.batch}, {size}]"
     if x.ndim != 3 or x.shape[1:] != (artifact.plan.batch, size):
@@ -130,22 +123,33 @@ def _checked_input(artifact: Artifact, x: Any) -> Any:
     return x
 
 
-def _check_state(artifact: Artifact, state: Any) -> None:
+def _checked_state(artifact: Artifact, state: Any) -> dict[str, Any]:
+    """The same for the states that are given."""
     sizes = {s.name: s.space.size for s in artifact.model.cell.states}
     if not isinstance(state, Mapping):
         raise fail("E604", f"the state is {type(state).__name__}, expected arrays by name")
     unknown = [str(name) for name in state if name not in sizes]
     if unknown:
         raise fail("E604", f"unknown states {unknown}; the cell has {list(sizes)}")
-    for name, value in state.items():
+    arrays = {name: _as_array(value, f"state '{name}'") for name, value in state.items()}
+    for name, array in arrays.items():
         expected = [artifact.plan.batch, sizes[name]]
-        shape = list(value.shape if hasattr(value, "shape") else _shape(value))
-        if shape != expected:
-            raise fail("E604", f"state '{name}' has shape {shape}, expected {expected}")
+        if list(array.shape) != expected:
+            raise fail("E604", f"state '{name}' has shape {list(array.shape)}, expected {expected}")
+    return arrays
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    try:
-        return np.shape(value)
-    except ValueError as error:
-        raise fail("E604", f"a state is not a rectangular array: {error}") from error
+def _as_array(given: Any, what: str) -> Any:
+    """Numbers in lists as float32; arrays, which must be of floats already, stay what and where they are."""
+    array = given
+    if not hasattr(given, "ndim"):
+        try:
+            array = np.asarray(given)
+        except (ValueError, TypeError) as error:
+            raise fail("E604", f"{what} is not a rectangular array: {error}") from error
+        if array.dtype.kind in "fiu":
+            with np.errstate(over="ignore"):  # beyond float32 becomes Inf
+                return array.astype(np.float32)
+    if isinstance(array, np.ndarray) and array.dtype.kind != "f":
+        raise fail("E604", f"{what} has type {array.dtype}, expected float32")
+    return array

@@ -81,6 +81,11 @@ def test_numbers_of_numpy_are_numbers() -> None:
         (X, {"h": np.zeros((1, 5))}),
         (X, {"h": [[1], [1, 2]]}),
         (X, {"h": None}),
+        (X, {"h": np.zeros((1, 4), int)}),
+        (X, {"h": np.full((1, 4), "1")}),
+        (X.astype(int), {}),
+        (X.astype(complex), {}),
+        (np.full((2, 1, 3), None), {}),
     ],
     ids=str,
 )
@@ -88,4 +93,4 @@ def test_a_wrong_argument_of_execute(x: Any, state: Any, device: str) -> None:
     artifact = sprnnc.compile(CELL, **GOOD)
     with pytest.raises(CompileError, match="E604"):
         sprnnc.execute(artifact, x, state, device=device)
-    assert sprnnc.execute(artifact, X.tolist(), {"h": [[0.0] * 4]}, device=device).y.shape == (2, 1, 4)
+    assert sprnnc.execute(artifact, X.tolist(), {"h": [[0] * 4]}, device=device).y.shape == (2, 1, 4)
