@@ -22,7 +22,7 @@ def deal_lanes(
 ) -> tuple[IntArray, NDArray[np.int64]]:
     """Lane 0 to 31 of every non-zero, and its turn: a row's non-zeros are dealt to its lanes one by one.
 
-    Coloured: by bank, and first over the load groups that share the row, so that each gets its part of
+    Coloured and folded: by bank, and first over the load groups that share the row, so that each gets its part of
     every bank. Greedy: one of each bank in turn. Plain: in the order of positions.
     """
     bank = position % together
@@ -34,7 +34,7 @@ def deal_lanes(
     else:
         turn = _place_in_run(rows.row, np.lexsort((bank, rows.row)))
     lanes = rows.lanes[rows.row]
-    if order is BankOrder.COLOURED:
+    if order in (BankOrder.FOLDED, BankOrder.COLOURED):
         groups = np.maximum(1, lanes // together)
         within = turn % groups * together + turn // groups % np.minimum(lanes, together)
     else:

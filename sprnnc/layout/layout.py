@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sprnnc.diagnostics import InternalError
 from sprnnc.layout.colouring import colour_edges
 from sprnnc.layout.evening import even_positions
+from sprnnc.layout.folding import folded_slots
 from sprnnc.layout.lanes import deal_lanes, place_in_lane
 from sprnnc.layout.options import LANES, BankOrder, LayoutOptions
 from sprnnc.layout.partition import IntArray, Partition
@@ -99,7 +100,7 @@ def lay_out(
     }
     placements = place_units(recurrence, nonzeros, partition, options)
     stacked = [(p, stack_rows(p, weights, partition, placements)) for p in recurrence.phases]
-    if options.even_banks and options.bank_order is BankOrder.COLOURED:
+    if options.even_banks and options.bank_order in (BankOrder.FOLDED, BankOrder.COLOURED):
         partition = _moved(partition, even_positions(stacked, partition.spaces, options.together))
     phases = tuple(_lay_out_phase(p, rows, partition, placements, options) for p, rows in stacked)
     return Layout(partition, placements, options, phases)
@@ -124,10 +125,13 @@ def _lay_out_phase(
     node = np.ravel_multi_index((rows.block[rows.row], rows.warp[rows.row], lane), shape)
     ranks, values, positions = [], [], []
     for rank, mine in _members(phase, rows, placements):
-        slot, padding = _order_slots(node[mine], position[mine], turn[mine], phase.columns, shape, options)
+        lanes = placements[phase.products[rank.product].rows.name].lanes_per_row
+        slot, at, padding = _order_slots(
+            node[mine], position[mine], turn[mine], phase.columns, shape, lanes, options
+        )
         value = np.zeros(padding.shape, np.float32)
-        value[slot, node[mine]] = rows.value[mine]
-        padding[slot, node[mine]] = position[mine]
+        value[slot, at] = rows.value[mine]
+        padding[slot, at] = position[mine]
         ranks.append(replace(rank, slots=len(padding)))
         values.append(value)
         positions.append(padding)
@@ -174,20 +178,25 @@ def _order_slots(
     turn: NDArray[np.int64],
     columns: int,
     shape: tuple[int, int, int],
+    lanes: int,
     options: LayoutOptions,
-) -> tuple[NDArray[np.int64], IntArray]:
-    """The slot of every non-zero of a rank, and null positions int32 [slots, nodes] for all others.
+) -> tuple[NDArray[np.int64], NDArray[np.int64], IntArray]:
+    """Slot and node of every non-zero of a rank, and null positions int32 [slots, nodes] for all others.
 
-    ``node`` numbers the lanes of the whole grid, so that ``node // together`` is the load group.
+    ``node`` numbers the lanes of the whole grid, so that ``node // together`` is the load group, and
+    ``node // lanes`` the row; a non-zero may be moved to another lane of its row and group.
     """
     together, nodes = options.together, int(np.prod(shape))
-    if options.bank_order is BankOrder.COLOURED:
-        slot, warp_slots = _coloured_slots(node, position, nodes, together)
-        padding = _null_positions(columns, int(warp_slots.max(initial=0)), nodes, together)
+    if options.bank_order is BankOrder.FOLDED:
+        slot, node = folded_slots(node, position % together, nodes, together, lanes)
+    elif options.bank_order is BankOrder.COLOURED:
+        slot = _coloured_slots(node, position, nodes, together)
+    else:
+        slot = place_in_lane(node, turn)
+    padding = _null_positions(columns, int(slot.max(initial=-1)) + 1, nodes, together)
+    if options.bank_order in (BankOrder.FOLDED, BankOrder.COLOURED):
         _move_padding(padding, slot, node, position, columns, together)
-        return slot, padding
-    slot = place_in_lane(node, turn)
-    return slot, _null_positions(columns, int(slot.max(initial=-1)) + 1, nodes, together)
+    return slot, node, padding
 
 
 def _null_positions(columns: int, slots: int, nodes: int, together: int) -> IntArray:
@@ -203,8 +212,8 @@ def null_position(columns: int, bank: NDArray[np.int64], together: int) -> NDArr
 
 def _coloured_slots(
     node: NDArray[np.int64], position: IntArray, nodes: int, together: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Slots such that no load group meets a bank twice, and how many slots each warp needs.
+) -> NDArray[np.int64]:
+    """Slots such that no load group meets a bank twice.
 
     A warp needs as many as its busiest lane or bank; warps of equal need are coloured together. Every
     lane and every bank gets edges up to that degree, and an edge colouring orders them all.
@@ -227,7 +236,7 @@ def _coloured_slots(
         right = np.concatenate([bank[mine] + shift, np.repeat(every, slots - by_bank[lanes])])
         colour = colour_edges(left.astype(np.int32), right.astype(np.int32), int(slots))
         slot[mine] = colour[: len(mine)]
-    return slot, warp_slots
+    return slot
 
 
 def _move_padding(
@@ -244,8 +253,11 @@ def _move_padding(
     lane_free[slot, node] = False
     bank_free = np.ones((slots, nodes), bool)
     bank_free[slot, node // together * together + position % together] = False
-    # Both have the same number in every load group, so the k-th free lane may take the k-th free bank.
-    banks = np.flatnonzero(bank_free.ravel()) % together
+    # A load group has at least as many free banks as lanes: the k-th free lane takes the k-th free bank.
+    group_lanes, group_banks = lane_free.reshape(-1, together), bank_free.reshape(-1, together)
+    wanted = group_lanes.sum(axis=1, keepdims=True)
+    taken = group_banks & (np.cumsum(group_banks, axis=1) <= wanted)
+    banks = np.flatnonzero(taken.ravel()) % together
     padding.ravel()[np.flatnonzero(lane_free.ravel())] = null_position(columns, banks, together)
 
 

@@ -28,9 +28,19 @@ _BANK_EXCESS = 1.6
 class BankOrder(Enum):
     """How the non-zeros of a load group are ordered into slots."""
 
+    FOLDED = "folded"  # in the fewest slots, no bank busier than it must be
     COLOURED = "coloured"  # free of bank conflicts, in the fewest slots: an exact edge colouring
     GREEDY = "greedy"  # row by row, one non-zero of each bank in turn: the paper's baseline
     PLAIN = "plain"  # in column order
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """What a warp gathers at once, in ``warps`` warps of a block: slots, and wavefronts of a column group."""
+
+    warps: int
+    slots: float
+    wavefronts: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,32 +73,38 @@ class LayoutOptions:
             return (max(self.lanes_per_row, self.width),)
         return tuple(n for n in LANES_PER_ROW if n >= max(self.width, 4))
 
-    def expected_slots(self, lanes_per_row: int, row_nonzeros: float, longest: int) -> float:
-        """Slots of a bundle whose rows have ``row_nonzeros`` on average and ``longest`` at most."""
+    def bundle(self, warps: int, lanes_per_row: int, row_nonzeros: float, longest: int) -> Bundle:
+        """What ``warps`` warps gather whose rows have ``row_nonzeros`` on average and ``longest`` at most."""
         by_lane = float(-(-longest // lanes_per_row))
-        if self.bank_order is not BankOrder.COLOURED:
-            return by_lane
+        load_groups = LANES // self.together
+        if self.bank_order in (BankOrder.GREEDY, BankOrder.PLAIN):
+            return Bundle(warps, by_lane, by_lane * load_groups)
+        by_bank = max(by_lane, self._busiest_bank(lanes_per_row, row_nonzeros))
+        slots = by_bank if self.bank_order is BankOrder.COLOURED else by_lane
+        return Bundle(warps, slots, by_bank * load_groups)
+
+    def _busiest_bank(self, lanes_per_row: int, row_nonzeros: float) -> float:
+        """Loads of the busiest bank of a load group."""
         rows = max(1, self.together // lanes_per_row)
         groups_of_row = max(1, lanes_per_row // self.together)
         by_bank = rows * row_nonzeros / groups_of_row / self.together
-        excess = _BANK_EXCESS * math.sqrt(by_bank / groups_of_row)
-        return max(by_lane, by_bank + excess)
+        return by_bank + _BANK_EXCESS * math.sqrt(by_bank / groups_of_row)
 
-    def gather_cycles(self, lanes_per_row: int, bundles: Sequence[tuple[int, float]]) -> float:
-        """Estimated cycles of one step, for ``bundles`` of (warps that have one, slots).
+    def gather_cycles(self, lanes_per_row: int, bundles: Sequence[Bundle]) -> float:
+        """Estimated cycles of one step.
 
-        The gather is bound by the shared-memory pipe (32 / ``together`` wavefronts a load), by what the
-        busiest scheduler has to issue, or by what one warp can issue alone; then rows are added up.
+        The gather is bound by the shared-memory pipe, by what the busiest scheduler has to issue, or by
+        what one warp can issue alone; then rows are added up.
         """
         shuffles = self.groups * reduction_shuffles(lanes_per_row, self.width)
         wavefronts = busiest = alone = own = 0.0
-        for warps, slots in bundles:
-            instructions = slots * self.slot_instructions + SHUFFLE_INSTRUCTIONS * shuffles
-            wavefronts += warps * (slots * self.groups * (LANES // self.together) + shuffles)
-            busiest += -(-warps // SCHEDULERS) * instructions
+        for b in bundles:
+            instructions = b.slots * self.slot_instructions + SHUFFLE_INSTRUCTIONS * shuffles
+            wavefronts += b.warps * (b.wavefronts * self.groups + shuffles)
+            busiest += -(-b.warps // SCHEDULERS) * instructions
             alone += instructions
-            own += slots
-        wavefronts += self._memory_cycles(_RESERVE * own, max((w for w, _ in bundles), default=0))
+            own += b.slots
+        wavefronts += self._memory_cycles(_RESERVE * own, max((b.warps for b in bundles), default=0))
         bounds = GatherBounds.of(wavefronts, busiest, alone)
         return bounds.cycles + ROUND_CYCLES * sum(reduction_rounds(lanes_per_row, self.width))
 

@@ -76,8 +76,7 @@ def _cycles(
     for first in range(0, sets, options.warps):
         warps = min(options.warps, sets - first)
         for counts in rows:
-            slots = options.expected_slots(lanes, float(counts.mean()), int(counts.max()))
-            bundles.append((warps, slots))
+            bundles.append(options.bundle(warps, lanes, float(counts.mean()), int(counts.max())))
     return round(options.gather_cycles(lanes, bundles))
 
 

@@ -94,7 +94,9 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
             width, f"one {width * model.dtype.size_bytes}-byte load serves {min(width, batch)} batch columns"
         ),
         "lanes_per_row": Choice(-1, "whatever the layout finds to take the fewest cycles"),
-        "bank_order": Choice(BankOrder.COLOURED, "no load meets a bank twice, in the fewest slots"),
+        "bank_order": Choice(
+            BankOrder.FOLDED, "the fewest slots, with no bank busier than its non-zeros make it"
+        ),
         "unit_order": Choice(UnitOrder.EVEN, "load groups read every bank about equally often"),
         "register_slots": Choice(-1, "as many as the register file holds"),
         "shared_slots": Choice(-1, "as many as shared memory holds"),

@@ -4,7 +4,7 @@
 //   h' = tanh(W @ x + U @ h + b)
 //   output h'
 //
-// phase 1: 64 x 64, 819 non-zeros (20.00%); slots a warp: 6 in registers, 4 shared, 0 streamed
+// phase 1: 64 x 64, 819 non-zeros (20.00%); slots a warp: 5 in registers, 0 shared, 0 streamed
 //
 // blocks = 4: 64 units over 4 SMs: 16 a block, one block an SM
 // threads = 64: enough warps to hide latency, 128 registers each on a GPU
@@ -16,7 +16,7 @@
 // activations = fast: their error is that of rounding to fp16, and they take a few cycles
 // column_width = 4: one 8-byte load serves 3 batch columns
 // lanes_per_row = -1: whatever the layout finds to take the fewest cycles
-// bank_order = coloured: no load meets a bank twice, in the fewest slots
+// bank_order = folded: the fewest slots, with no bank busier than its non-zeros make it
 // unit_order = even: load groups read every bank about equally often
 // register_slots = 6: the schedule says so
 // shared_slots = -1: as many as shared memory holds
@@ -42,13 +42,12 @@ constexpr int kOutput = 64;  // values of one output column
 constexpr int kInputsAhead = 4;  // steps before its use that an input is brought into L2
 constexpr int kLanesH = 4;  // lanes that share a row of H
 constexpr int kChain = 8;  // fp16 additions before a sum is joined to fp32
-constexpr int kUnroll = 4;  // loads of slots in flight, 16 bytes each
 constexpr int kLength1 = 64;  // values that phase 1 exchanges, of one column
 constexpr int kPositions1 = 80;  // the same, then the null positions and alignment
 constexpr int kChunks1 = 32;  // 16-byte chunks of one column group of a slot
 constexpr int kPadChunks1 = 8;  // chunks of zeros that follow a group in shared memory
 constexpr int kGatherWarps1 = 2;  // warps that gather, the first ones
-constexpr int kLaneWords1 = 12;  // words of one lane's slots, all tiers together
+constexpr int kLaneWords1 = 8;  // words of one lane's slots, all tiers together
 constexpr int kCouriers1 = 2;  // warps that look after a bulk copy each
 
 using Storage = Float16;
@@ -115,11 +114,6 @@ recurrence(
   unsigned register_words_1[8];
   load_words(register_words_1, quads_1);
   offsets_to_addresses<Slot1>(register_words_1, address_1);
-  Words<4>* shared_quads_1 =
-      reinterpret_cast<Words<4>*>(shared + 896) + warp * (4 / 4 * 32) + lane;
-  for (int i = 0; i < 4 / 4; ++i) {
-    shared_quads_1[i * 32] = quads_1[(8 / 4 + i) * 32];
-  }
   zero_padding<Storage, kWidth, kGroups, kLength1, kPositions1>(operand_1);
 
   // Units of H that this lane owns: table rows are unit and position. Of the lanes that share a
@@ -182,10 +176,9 @@ recurrence(
       const Source addressed{operand.start, Slot1::holds_address ? 0 : address_1};
       keep_packed(register_words_1);
 #pragma unroll
-      for (int i = 0; i < 1; ++i) {  // U @ h: 6 slots in registers and 1 slots in shared memory
+      for (int i = 0; i < 1; ++i) {  // U @ h: 5 slots in registers
         Sums sums;
-        gather_registers<Slot1, 0, 6, 4, kChain>(sums, register_words_1, i, used_1[i], addressed);
-        gather_shared<Slot1, 1, kChain, kUnroll>(sums, shared_quads_1 + (i * 1) * 32, used_1[i] - 6, operand);
+        gather_registers<Slot1, 0, 5, 3, kChain>(sums, register_words_1, i, used_1[i], addressed);
         add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_U_h + (i) * kGroups);
       }
     }

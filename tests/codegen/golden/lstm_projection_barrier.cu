@@ -9,8 +9,8 @@
 //   h' = P @ (o * tanh(c'))
 //   output h'
 //
-// phase 1: 256 x 32, 2048 non-zeros (25.00%); slots a warp: 6 in registers, 16 shared, 0 streamed
-// phase 2: 32 x 64, 410 non-zeros (20.02%); slots a warp: 0 in registers, 4 shared, 0 streamed
+// phase 1: 256 x 32, 2048 non-zeros (25.00%); slots a warp: 6 in registers, 12 shared, 0 streamed
+// phase 2: 32 x 64, 410 non-zeros (20.02%); slots a warp: 0 in registers, 8 shared, 0 streamed
 //
 // blocks = 4: 64 units over 4 SMs: 16 a block, one block an SM
 // threads = 64: enough warps to hide latency, 128 registers each on a GPU
@@ -22,7 +22,7 @@
 // activations = fast: their error is that of rounding to fp16, and they take a few cycles
 // column_width = 4: one 8-byte load serves 3 batch columns
 // lanes_per_row = -1: whatever the layout finds to take the fewest cycles
-// bank_order = coloured: no load meets a bank twice, in the fewest slots
+// bank_order = folded: the fewest slots, with no bank busier than its non-zeros make it
 // unit_order = even: load groups read every bank about equally often
 // register_slots = 6: the schedule says so
 // shared_slots = -1: as many as shared memory holds
@@ -46,7 +46,7 @@ constexpr int kColumns = 4;  // batch columns, padded
 constexpr int kInput = 16;  // values of one input column
 constexpr int kOutput = 32;  // values of one output column
 constexpr int kInputsAhead = 4;  // steps before its use that an input is brought into L2
-constexpr int kLanesR = 8;  // lanes that share a row of R
+constexpr int kLanesR = 4;  // lanes that share a row of R
 constexpr int kLanesH = 4;  // lanes that share a row of H
 constexpr int kChain = 8;  // fp16 additions before a sum is joined to fp32
 constexpr int kPhases = 2;  // exchanges a step
@@ -56,13 +56,13 @@ constexpr int kPositions1 = 48;  // the same, then the null positions and alignm
 constexpr int kChunks1 = 16;  // 16-byte chunks of one column group of a slot
 constexpr int kPadChunks1 = 8;  // chunks of zeros that follow a group in shared memory
 constexpr int kGatherWarps1 = 2;  // warps that gather, the first ones
-constexpr int kLaneWords1 = 24;  // words of one lane's slots, all tiers together
+constexpr int kLaneWords1 = 20;  // words of one lane's slots, all tiers together
 constexpr int kLength2 = 64;  // values that phase 2 exchanges, of one column
 constexpr int kPositions2 = 80;  // the same, then the null positions and alignment
 constexpr int kChunks2 = 32;  // 16-byte chunks of one column group of a slot
 constexpr int kPadChunks2 = 8;  // chunks of zeros that follow a group in shared memory
-constexpr int kGatherWarps2 = 2;  // warps that gather, the first ones
-constexpr int kLaneWords2 = 4;  // words of one lane's slots, all tiers together
+constexpr int kGatherWarps2 = 1;  // warps that gather, the first ones
+constexpr int kLaneWords2 = 8;  // words of one lane's slots, all tiers together
 
 using Storage = Float16;
 using Slot1 = NarrowSlot<1, true>;
@@ -144,8 +144,8 @@ recurrence(
   load_words(register_words_1, quads_1);
   offsets_to_addresses<Slot1>(register_words_1, address_1);
   Words<4>* shared_quads_1 =
-      reinterpret_cast<Words<4>*>(shared + 1152) + warp * (16 / 4 * 32) + lane;
-  for (int i = 0; i < 16 / 4; ++i) {
+      reinterpret_cast<Words<4>*>(shared + 1152) + warp * (12 / 4 * 32) + lane;
+  for (int i = 0; i < 12 / 4; ++i) {
     shared_quads_1[i * 32] = quads_1[(8 / 4 + i) * 32];
   }
   zero_padding<Storage, kWidth, kGroups, kLength1, kPositions1>(operand_1);
@@ -160,8 +160,8 @@ recurrence(
 #pragma unroll
   for (int i = 0; i < 1; ++i) used_2[i] = slots_used_2[place_2 * 1 + i];
   Words<4>* shared_quads_2 =
-      reinterpret_cast<Words<4>*>(shared + 5248) + warp * (4 / 4 * 32) + lane;
-  for (int i = 0; i < 4 / 4; ++i) {
+      reinterpret_cast<Words<4>*>(shared + 4224) + warp * (8 / 4 * 32) + lane;
+  for (int i = 0; i < 8 / 4 && warp < 1; ++i) {
     shared_quads_2[i * 32] = quads_2[(0 / 4 + i) * 32];
   }
   zero_padding<Storage, kWidth, kGroups, kLength2, kPositions2>(operand_2);
@@ -171,12 +171,12 @@ recurrence(
   UnitR units_of_R[1];
 #pragma unroll
   for (int item = 0; item < 1; ++item) {
-    const int place = (item / kGroups * kWarps + warp) * 4 + lane / kLanesR;
-    const int* row = units_R + blockIdx.x * (2 * 8) + place;
+    const int place = (item / kGroups * kWarps + warp) * 8 + lane / kLanesR;
+    const int* row = units_R + blockIdx.x * (2 * 16) + place;
     UnitR& u = units_of_R[item];
     u.unit = lane % kLanesR < kWidth ? row[0] : -1;
     u.batch_column = item % kGroups * kWidth + lane % kWidth;
-    u.position = row[8];
+    u.position = row[16];
     u.owned = u.unit >= 0 && u.batch_column < kBatch;
     u.h = u.owned ? state_h[u.batch_column * 32 + u.unit] : 0.0f;
   }
@@ -213,7 +213,7 @@ recurrence(
       constexpr int kRowWords = kWidth / Storage::columns_per_word;
       unsigned* slot = exchange_1 + (size_t)t * (kGroups * kLength1 * kRowWords);
 #pragma unroll
-      for (int item = 0; item < 1; ++item) {  // publish h
+      for (int item = 0; item < 1 && warp < 1; ++item) {  // publish h
         const UnitR& u = units_of_R[item];
         const int row = u.batch_column / kWidth * kLength1 + u.position;
         publish<Storage, kWidth>(slot, row, u.batch_column % kWidth, u.h, u.unit >= 0);
@@ -223,7 +223,7 @@ recurrence(
       if (stop_1) return;
       if (t > 0) {  // what is less urgent follows what the others wait for
         #pragma unroll
-        for (int item = 0; item < 1; ++item) {
+        for (int item = 0; item < 1 && warp < 1; ++item) {
           const UnitR& u = units_of_R[item];
           if (u.owned) output[((size_t)(t - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
         }
@@ -254,28 +254,28 @@ recurrence(
       const Source addressed{operand.start, Slot1::holds_address ? 0 : address_1};
       keep_packed(register_words_1);
 #pragma unroll
-      for (int i = 0; i < 1; ++i) {  // Ui @ h: 4 slots in registers
+      for (int i = 0; i < 1; ++i) {  // Ui @ h: 3 slots in registers
         Sums sums;
-        gather_registers<Slot1, 0, 4, 4, kChain>(sums, register_words_1, i, 4, addressed);
+        gather_registers<Slot1, 0, 3, 3, kChain>(sums, register_words_1, i, 3, addressed);
         add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Ui_h + (i) * kGroups);
       }
 #pragma unroll
-      for (int i = 0; i < 1; ++i) {  // Uf @ h: 2 slots in registers and 3 slots in shared memory
+      for (int i = 0; i < 1; ++i) {  // Uf @ h: 3 slots in registers and 1 slots in shared memory
         Sums sums;
-        gather_registers<Slot1, 4, 2, 2, kChain>(sums, register_words_1, i, used_1[1 + i], addressed);
-        gather_shared<Slot1, 3, kChain, kUnroll>(sums, shared_quads_1 + (i * 1) * 32, used_1[1 + i] - 2, operand);
+        gather_registers<Slot1, 3, 3, 3, kChain>(sums, register_words_1, i, 4, addressed);
+        gather_shared<Slot1, 1, kChain, kUnroll>(sums, shared_quads_1 + (i * 1) * 32, 4 - 3, operand);
         add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Uf_h + (i) * kGroups);
       }
 #pragma unroll
-      for (int i = 0; i < 1; ++i) {  // Ug @ h: 5 slots in shared memory
+      for (int i = 0; i < 1; ++i) {  // Ug @ h: 4 slots in shared memory
         Sums sums;
-        gather_shared<Slot1, 5, kChain, kUnroll>(sums, shared_quads_1 + (1 + i * 2) * 32, used_1[2 + i], operand);
+        gather_shared<Slot1, 4, kChain, kUnroll>(sums, shared_quads_1 + (1 + i * 1) * 32, used_1[2 + i], operand);
         add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Ug_h + (i) * kGroups);
       }
 #pragma unroll
       for (int i = 0; i < 1; ++i) {  // Uo @ h: 4 slots in shared memory
         Sums sums;
-        gather_shared<Slot1, 4, kChain, kUnroll>(sums, shared_quads_1 + (3 + i * 1) * 32, used_1[3 + i], operand);
+        gather_shared<Slot1, 4, kChain, kUnroll>(sums, shared_quads_1 + (2 + i * 1) * 32, used_1[3 + i], operand);
         add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Uo_h + (i) * kGroups);
       }
     }
@@ -315,18 +315,18 @@ recurrence(
       collect_complete<kGroups, kChunks2, kPadChunks2, 4>(slot, operand_2);
       __syncthreads();  // the operand is complete in shared memory before a lane gathers
     }
-    {
+    if (warp < 1) {
       using Source = Operand<Storage, kWidth, kGroups, kPositions2>;
       const Source operand{reinterpret_cast<const char*>(operand_2), address_2};
 #pragma unroll
-      for (int i = 0; i < 1; ++i) {  // P @ P_operand: 4 slots in shared memory
+      for (int i = 0; i < 1; ++i) {  // P @ P_operand: 5 slots in shared memory
         Sums sums;
-        gather_shared<Slot2, 4, kChain, kUnroll>(sums, shared_quads_2 + (i * 1) * 32, used_2[i], operand);
+        gather_shared<Slot2, 5, kChain, kUnroll>(sums, shared_quads_2 + (i * 2) * 32, 5, operand);
         add_lanes<kLanesR, kWidth, kGroups>(sums.sum, lane, totals_P_P_operand + (i) * kGroups);
       }
     }
 #pragma unroll
-    for (int item = 0; item < 1; ++item) {
+    for (int item = 0; item < 1 && warp < 1; ++item) {
       UnitR& u = units_of_R[item];
       const float P_P_operand = totals_P_P_operand[item];
       u.h_next = P_P_operand;
@@ -334,7 +334,7 @@ recurrence(
 
     // ---- the step ends: the output is known, the states advance
 #pragma unroll
-    for (int item = 0; item < 1; ++item) {
+    for (int item = 0; item < 1 && warp < 1; ++item) {
       UnitR& u = units_of_R[item];
       u.result = u.h_next;
       u.h = u.h_next;
@@ -346,13 +346,13 @@ recurrence(
     }
   }
   #pragma unroll
-  for (int item = 0; item < 1; ++item) {
+  for (int item = 0; item < 1 && warp < 1; ++item) {
     const UnitR& u = units_of_R[item];
     if (u.owned) output[((size_t)(steps - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
   }
 
 #pragma unroll
-  for (int item = 0; item < 1; ++item) {
+  for (int item = 0; item < 1 && warp < 1; ++item) {
     const UnitR& u = units_of_R[item];
     if (!u.owned) continue;
     state_h[u.batch_column * 32 + u.unit] = u.h;
