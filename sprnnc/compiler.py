@@ -34,7 +34,7 @@ from sprnnc.passes.recurrence import Recurrence
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule import assemble as schedule_stage
 from sprnnc.schedule.choices import Choices, Unpack, print_choices
-from sprnnc.schedule.choose import MAX_BATCH, choose
+from sprnnc.schedule.choose import MAX_BATCH, choose, with_fewer_threads
 from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
 from sprnnc.schedule.registers import layout_options
@@ -112,7 +112,27 @@ def _lower(
     target: Target,
     trace: Trace,
 ) -> Artifact:
-    """From the matrices to the artifact: stages 4 to 9."""
+    """From the matrices to the artifact: stages 4 to 9, again with fewer threads where they spill."""
+    try:
+        return _lower_as_chosen(model, recurrence, choices, tensors, text, batch, target, trace)
+    except CompileError as error:
+        fewer = with_fewer_threads(choices)
+        if error.diagnostics[0].code != "E411" or fewer is None:
+            raise
+    return _lower(model, recurrence, fewer, tensors, text, batch, target, trace)
+
+
+def _lower_as_chosen(
+    model: Model,
+    recurrence: Recurrence,
+    choices: Choices,
+    tensors: dict[str, NDArray[np.float32]],
+    text: str,
+    batch: int,
+    target: Target,
+    trace: Trace,
+) -> Artifact:
+    """Stages 4 to 9. Raises CompileError E411 where a thread has too few registers."""
     with trace.stage("partition") as dump:
         nonzeros = {w.name: np.count_nonzero(tensors[w.name], axis=1) for w in model.cell.weights}
         partition = partition_stage.partition(recurrence, nonzeros, choices.blocks.value)
@@ -173,13 +193,21 @@ def _schedule_and_build(
         used = cubin.resources["recurrence"]
         if used.spill_bytes == 0:
             return plan, kernel, source, cubin
-        slots = sum(p.register_slots for p in plan.phases)
-        limit = slots if plan.unpack is Unpack.ONCE and limit is None else slots * 3 // 4
+        limit = _fewer_slots(plan, limit, used.spill_bytes)
     raise fail(
         "E411",
         f"the kernel spills {used.spill_bytes} bytes of registers even with {limit} register slots",
-        help="a smaller batch, fewer threads (threads = 256) or more blocks leave each thread more registers",
+        help="a smaller batch, fewer threads (threads = 256), more blocks or fewer lanes a row leave each "
+        "thread more registers",
     )
+
+
+def _fewer_slots(plan: Plan, limit: int | None, spill_bytes: int) -> int:
+    """A limit of register slots that the next build may hold: without the slots that spilled, and two."""
+    slots = sum(p.register_slots for p in plan.phases)
+    if plan.unpack is Unpack.ONCE and limit is None:
+        return slots
+    return max(slots * 3 // 4, slots - -(-spill_bytes // (4 * plan.encoding.value)) - 2)
 
 
 def _manifest(

@@ -46,6 +46,16 @@ def choose(
     return Choices(**made)
 
 
+def with_fewer_threads(choices: Choices) -> Choices | None:
+    """Half the threads, so that each may have twice the registers; None where that cannot be or help."""
+    threads = choices.threads
+    if threads.by_user or threads.value <= _FEW_THREADS:
+        return None
+    fewer = max(_FEW_THREADS, threads.value // 2)
+    why = f"{threads.value} would have too few registers for their units' states"
+    return dataclasses.replace(choices, threads=Choice(fewer, why))
+
+
 def _contradictions(made: dict[str, Choice[Any]], target: Target) -> list[Diagnostic]:
     """Decisions that exclude each other."""
     if made["fetch"].value is not Fetch.BULK:
@@ -104,7 +114,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "unroll": Choice(4, "loads of slots that overlap where they come from memory, 16 bytes each"),
         "prefetch": Choice(4, "streamed loads of 16 bytes on their way while the block waits"),
         "chain": Choice(
-            8, "fp16 additions before the sum is joined to fp32: more precise than rounding the output"
+            16, "fp16 additions before the sum is joined to fp32: about as precise as rounding the output"
         ),
         "steps_per_launch": Choice(
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"

@@ -53,17 +53,18 @@ def test_a_plan_that_spills_goes_back_with_fewer_register_slots(monkeypatch: pyt
         budgets.append(source.count("register_slots_1[s] ="))
         if len(budgets) < 3:
             used = cubin.resources["recurrence"]
-            spilt = Resources(used.registers, used.shared_bytes, 64, 128)
+            spilt = Resources(used.registers, used.shared_bytes, 64, 10)
             return nvrtc.Cubin(arch, cubin.code, cubin.resources | {"recurrence": spilt})
         return cubin
 
     monkeypatch.setattr("sprnnc.compiler.build_cubin", spilling)
-    free = sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=1, target="sm_90", sizes={"H": 1024})
+    chosen = {"sizes": {"H": 1024}, "schedule": {"unpack": "each_step"}, "target": "sm_90"}
+    free = sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=1, **chosen)
     monkeypatch.undo()
-    whole = sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=1, target="sm_90", sizes={"H": 1024})
+    whole = sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=1, **chosen)
     assert len(budgets) == 3
-    expected = whole.plan.phases[0].register_slots * 3 // 4 * 3 // 4
-    assert free.plan.phases[0].register_slots == expected
+    assert whole.plan.encoding.value == 2  # ten bytes are three words, in two slots
+    assert free.plan.phases[0].register_slots == whole.plan.phases[0].register_slots - 2 * (2 + 2)
 
 
 def test_a_kernel_that_always_spills_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +73,22 @@ def test_a_kernel_that_always_spills_is_an_error(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(CompileError, match="spills 128 bytes") as caught:
         sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=1, target="sm_90")
     assert caught.value.diagnostics[0].code == "E411"
+
+
+def test_threads_that_would_spill_become_fewer_unless_they_are_the_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def spilling(source: str, arch: str) -> nvrtc.Cubin:
+        most = 0 if "kThreads = 256;" in source else 64
+        return nvrtc.Cubin("sm_90", b"", {"recurrence": Resources(128, 0, most, most)})
+
+    monkeypatch.setattr("sprnnc.compiler.build_cubin", spilling)
+    large = {"random_weights": 1, "target": "sm_90", "batch": 4, "sizes": {"H": 1100}}
+    made = sprnnc.compile(EXAMPLES / "elman_tanh.sprnn", **large)
+    assert made.plan.choices.threads.value == 256
+    assert made.plan.choices.threads.reason.startswith("512 would have too few registers")
+    with pytest.raises(CompileError, match="E411"):
+        sprnnc.compile(EXAMPLES / "elman_tanh.sprnn", **large, schedule={"threads": 512})
 
 
 def test_without_nvrtc_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,6 +136,19 @@ def test_lanes_that_load_together_meet_no_bank_twice(together: int) -> None:
         assert all(len(set(b)) == together for b in banks.tolist())
 
 
+def test_folded_loads_need_fewer_slots_and_no_more_wavefronts_than_coloured_ones() -> None:
+    slots, wavefronts = {}, {}
+    for order in (BankOrder.FOLDED, BankOrder.COLOURED):
+        _, _, layout = lay_out(512, 512, 0.1, 16, options(8, order, lanes_per_row=16))
+        used = sum(int(p.used.sum()) for p in layout.phases)
+        kept = sum(p.position[..., 0].size for p in layout.phases)
+        loads = np.concatenate([p.position.reshape(-1, 16) % 16 for p in layout.phases])
+        busiest = sum(int(np.bincount(b, minlength=16).max()) for b in loads)
+        slots[order], wavefronts[order] = used, busiest - 2 * (kept - used)  # those after the last are free
+    assert slots[BankOrder.FOLDED] < 0.8 * slots[BankOrder.COLOURED]
+    assert wavefronts[BankOrder.FOLDED] < 1.01 * wavefronts[BankOrder.COLOURED]
+
+
 def test_moving_units_takes_fewer_slots_and_padding_comes_last() -> None:
     slots = {}
     for even in (False, True):
