@@ -59,7 +59,6 @@ def lower_to_kernel(
         late_io=bool(recurrence.phases) and not levels[0].loops,
         sums=sums,
         lamport=plan.choices.exchange.value is Exchange.LAMPORT,
-        pauses=_pauses(plan),
         keeps_packed=plan.unpack is Unpack.EACH_STEP,
         constants=_constants(recurrence, plan),
         input_products=tuple(
@@ -112,12 +111,14 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
         c(f"kLanes{s.name}", s.lanes_per_row, f"lanes that share a row of {s.name}") for s in plan.spaces
     ]
     if recurrence.phases:
-        constants.append(c("kChain", choices.chain.value, "fp16 additions before a sum is joined to fp32"))
+        constants.append(
+            c("kChain", choices.chain.value, "fp16 additions of each of two chains before fp32 takes over")
+        )
     if choices.exchange.value is Exchange.BARRIER and recurrence.phases:
         constants.append(c("kPhases", len(recurrence.phases), "exchanges a step"))
     elif any(not p.couriers for p in plan.phases):
         constants.append(c("kPolls", choices.polls_in_flight.value, "polls of a thread in flight"))
-    if _pauses(plan):
+    if choices.exchange.value is Exchange.LAMPORT and recurrence.phases:
         constants.append(
             c("kFirstPoll", choices.first_poll_cycles.value, "cycles before what others publish can be there")
         )
@@ -126,15 +127,6 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
     for p in plan.phases:
         constants += _phase_constants(p, plan)
     return tuple(constants)
-
-
-def _pauses(plan: Plan) -> bool:
-    choices = plan.choices
-    return (
-        choices.exchange.value is Exchange.LAMPORT
-        and choices.first_poll_cycles.value > 0
-        and bool(plan.phases)
-    )
 
 
 def _phase_constants(p: PhasePlan, plan: Plan) -> list[Constant]:
@@ -254,7 +246,7 @@ def _gather_calls(group: RowGroup, p: PhasePlan, plan: Plan, used: str) -> tuple
             function = f"gather_shared<{slot}, {s.slots}, kChain, kUnroll>"
             arguments = f"shared_quads_{p.index} + ({offset(quad)}i * {step}) * 32, {rest}"
         else:
-            function = f"gather_streamed<{slot}, {quad}, {s.slots}, kChain, kUnroll>"
+            function = f"gather_streamed<{slot}, {quad}, {s.slots}, kUnroll>"
             arguments = f"streamed_quads_{p.index}, ahead_{p.index}, {rest}"
         calls.append(GatherCall(function, arguments, "addressed" if s.tier is Tier.REGISTER else "operand"))
         before += s.slots

@@ -171,7 +171,6 @@ class KernelModel:
     flag_at: int
     late_io: bool
     lamport: bool
-    pauses: bool
     keeps_packed: bool
     constants: tuple[Constant, ...]
     input_products: tuple[InputProductModel, ...]

@@ -22,8 +22,8 @@ def deal_lanes(
 ) -> tuple[IntArray, NDArray[np.int64]]:
     """Lane 0 to 31 of every non-zero, and its turn: a row's non-zeros are dealt to its lanes one by one.
 
-    Coloured and folded: by bank, and first over the load groups that share the row, so that each gets its part of
-    every bank. Greedy: one of each bank in turn. Plain: in the order of positions.
+    Coloured and folded: by bank, and first over the load groups that share the row, so that each gets its
+    part of every bank. Greedy: one of each bank in turn. Plain: in the order of positions.
     """
     bank = position % together
     if order is BankOrder.PLAIN:

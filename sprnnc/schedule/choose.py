@@ -114,7 +114,8 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "unroll": Choice(4, "loads of slots that overlap where they come from memory, 16 bytes each"),
         "prefetch": Choice(4, "streamed loads of 16 bytes on their way while the block waits"),
         "chain": Choice(
-            16, "fp16 additions before the sum is joined to fp32: about as precise as rounding the output"
+            8,
+            "additions of each of two fp16 chains before fp32 takes over: more precise than the output",
         ),
         "steps_per_launch": Choice(
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
@@ -131,11 +132,11 @@ def _threads(target: Target, step_bytes: int, columns: int) -> Choice[int]:
 
 
 def _first_poll(target: Target, step_bytes: int) -> Choice[int]:
-    """A poll that comes before the data only delays the stores that it waits for, and larger vectors more."""
+    """A copy that comes before the data only delays the stores that it waits for, and larger ones more."""
     if not target.first_poll_cycles:
         return Choice(0, "there is nothing to wait for")
-    cycles = target.first_poll_cycles + 5 * (step_bytes // 1024)
-    return Choice(cycles, "what the others publish is not there before: an earlier look would delay it")
+    cycles = target.first_poll_cycles + max(0, 4 * (step_bytes // 1024 - 16))
+    return Choice(min(cycles, 300), "what the others publish is not there before: an earlier look delays it")
 
 
 def _activations(dtype: DType) -> Choice[Activations]:

@@ -138,30 +138,39 @@ class PlanInterpreter:
             return sums
         value, position = self._slots[plan.index]
         for segment in group.segments:
-            run = slice(first, first + segment.slots)
+            mine = slice(first, first + segment.slots)
             sums += self._segment_sums(
-                value[:, :, run], position[:, :, run], operand, self._chain(segment.tier)
+                value[:, :, mine], position[:, :, mine], operand, self._joined(segment.tier)
             )
             first += segment.slots
         return sums
 
-    def _chain(self, tier: Tier) -> int:
-        """Additions in fp16 before they are joined to fp32: no chain outlasts one load of slots."""
-        chain = self._plan.choices.chain.value
-        return chain if tier is Tier.REGISTER else min(chain, self._plan.slots_per_quad)
+    def _joined(self, tier: Tier) -> int:
+        """Slots after which two chains of fp16 additions are joined to fp32; in memory, some whole loads."""
+        most, quad = 2 * self._plan.choices.chain.value, self._plan.slots_per_quad
+        if tier is Tier.REGISTER:
+            return most
+        loads = self._plan.choices.unroll.value if tier is Tier.SHARED else 1
+        return quad * max(1, min(most // quad, loads))
 
     def _segment_sums(
-        self, value: FloatArray, position: NDArray[np.int32], operand: FloatArray, length: int
+        self, value: FloatArray, position: NDArray[np.int32], operand: FloatArray, run: int
     ) -> FloatArray:
         half = self._plan.accumulate is DType.FP16
         sums = np.zeros((*value.shape[:2], value.shape[3], operand.shape[1]), np.float32)
-        chain = np.zeros_like(sums)
+        chains = [np.zeros_like(sums), np.zeros_like(sums)]
         for s in range(value.shape[2]):
             product = value[:, :, s, :, None] * operand[position[:, :, s]]
             if not half:
                 sums += product
                 continue
-            chain = (chain + product).astype(np.float16).astype(np.float32)
-            if (s + 1) % length == 0:
-                sums, chain = sums + chain, np.zeros_like(chain)
-        return sums + chain if half else sums
+            chains[s % 2] = (chains[s % 2] + product).astype(np.float16).astype(np.float32)
+            if (s + 1) % run == 0:
+                sums += _half_sum(chains)
+                chains = [np.zeros_like(sums), np.zeros_like(sums)]
+        return sums + _half_sum(chains)
+
+
+def _half_sum(chains: list[FloatArray]) -> FloatArray:
+    """The sum of two chains, rounded to fp16."""
+    return (chains[0] + chains[1]).astype(np.float16).astype(np.float32)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sprnnc.cell.ir import DType
 from sprnnc.layout.cycles import (
     ROUND_CYCLES,
     SCHEDULERS,
@@ -162,7 +163,12 @@ def _slots_run(plan: Plan, group: RowGroup, used: NDArray[np.int32]) -> list[tup
     return runs
 
 
+def _register_run(plan: Plan) -> int:
+    """Slots in registers between two looks at whether there are more."""
+    return 2 * plan.choices.chain.value if plan.accumulate is DType.FP16 else 8
+
+
 def _run_of(plan: Plan, segment: Segment, used: NDArray[np.int32]) -> FloatArray:
-    stride = plan.choices.chain.value if segment.tier is Tier.REGISTER else plan.slots_per_quad
+    stride = plan.slots_per_quad if segment.tier is not Tier.REGISTER else _register_run(plan)
     whole = -(-np.clip(used, 0, segment.slots) // stride) * stride
     return np.minimum(whole, segment.slots).astype(np.float64)

@@ -84,7 +84,8 @@ def slot_instructions(dtype: DType, accumulate: DType, choices: Choices, groups:
     """Instructions of one slot: unpacking, then a load and the multiplications of each column group."""
     width = choices.column_width.value
     if accumulate is DType.FP16:
-        multiply = width / 2 + 2 * width / choices.chain.value
+        joins = 5 * width / 2 / (2 * choices.chain.value)  # chains added, two halves converted and added
+        multiply = width / 2 + joins
     else:
         multiply = width if dtype is DType.FP32 else 2 * width
     unpack = 1 if when is Unpack.EACH_STEP else 0

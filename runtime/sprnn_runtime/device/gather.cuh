@@ -89,13 +89,37 @@ __device__ __forceinline__ void zero_padding(unsigned* operand) {
   }
 }
 
+// Adds up the LANES lanes of each row, of one column group; returns the total of column k % WIDTH in lane k.
+// Recursive halving: in each of the first log2(WIDTH) rounds a lane gives away half of its columns,
+// so a row costs (WIDTH - 1) + log2(LANES / WIDTH) shuffles instead of WIDTH * log2(LANES).
+template <int LANES, int WIDTH>
+__device__ __forceinline__ float add_lanes(float (&sum)[WIDTH], int lane) {
+#pragma unroll
+  for (int half = WIDTH / 2; half >= 1; half /= 2) {
+    const bool upper = lane & half;
+#pragma unroll
+    for (int c = 0; c < half; ++c) {
+      const float give = upper ? sum[c] : sum[c + half];
+      const float keep = upper ? sum[c + half] : sum[c];
+      sum[c] = keep + __shfl_xor_sync(0xFFFFFFFFu, give, half);
+    }
+  }
+#pragma unroll
+  for (int distance = WIDTH; distance < LANES; distance *= 2) {
+    sum[0] += __shfl_xor_sync(0xFFFFFFFFu, sum[0], distance);
+  }
+  return sum[0];
+}
+
 // Partial sums of one lane for one row, accumulated in fp32.
 template <class Storage, int WIDTH, int GROUPS>
 struct FloatSums {
   float sum[GROUPS][WIDTH] = {};
+  // Slots between two looks at whether there are more of them.
+  static __device__ constexpr int run(int) { return 8; }
 
   template <class Slot, class Source>
-  __device__ __forceinline__ void add(Slot slot, const Source& operand) {
+  __device__ __forceinline__ void add(Slot slot, int, const Source& operand) {
     const float value = slot.template value<Storage>();
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g) {
@@ -104,36 +128,55 @@ struct FloatSums {
       for (int c = 0; c < WIDTH; ++c) sum[g][c] += value * column<Storage>(columns, c);
     }
   }
-  __device__ __forceinline__ void end_chain() {}
+  __device__ __forceinline__ void join() {}
+
+  // The totals of the LANES lanes of a row: of column k % WIDTH in lane k.
+  template <int LANES>
+  __device__ __forceinline__ void total(int lane, float* totals) {
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) totals[g] = add_lanes<LANES>(sum[g], lane);
+  }
 };
 
-// The same with fp16 products and sums, two columns an instruction. A chain of at most CHAIN
-// additions is kept in fp16 and then joined to the fp32 sums, which bounds its rounding error.
+// The same with fp16 products and sums, two columns an instruction. Slots alternate between two chains of at
+// most `chain` additions, which bounds their rounding errors; then both join the fp32 sums.
 template <class Storage, int WIDTH, int GROUPS>
 struct HalfSums {
   float sum[GROUPS][WIDTH] = {};
-  unsigned chain[GROUPS][WIDTH / 2] = {};
+  unsigned chains[GROUPS][WIDTH / 2][2] = {};
+  static __device__ constexpr int run(int chain) { return 2 * chain; }
 
   template <class Slot, class Source>
-  __device__ __forceinline__ void add(Slot slot, const Source& operand) {
+  __device__ __forceinline__ void add(Slot slot, int turn, const Source& operand) {
     const unsigned value = slot.value_twice();
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g) {
       const auto columns = operand.load(g, slot.offset());
 #pragma unroll
-      for (int c = 0; c < WIDTH / 2; ++c) chain[g][c] = fma_half2(value, columns.w[c], chain[g][c]);
+      for (int c = 0; c < WIDTH / 2; ++c) {
+        chains[g][c][turn % 2] = fma_half2(value, columns.w[c], chains[g][c][turn % 2]);
+      }
     }
   }
-  __device__ __forceinline__ void end_chain() {
+
+  __device__ __forceinline__ void join() {
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g) {
 #pragma unroll
-      for (int c = 0; c < WIDTH; ++c) {
-        sum[g][c] += half_to_float((unsigned short)(chain[g][c / 2] >> (16 * (c % 2))));
+      for (int c = 0; c < WIDTH / 2; ++c) {
+        unsigned(&chain)[2] = chains[g][c];
+        const unsigned both = add_half2(chain[0], chain[1]);
+        sum[g][2 * c] += half_to_float((unsigned short)both);
+        sum[g][2 * c + 1] += half_to_float((unsigned short)(both >> 16));
+        chain[0] = chain[1] = 0;
       }
-#pragma unroll
-      for (int c = 0; c < WIDTH / 2; ++c) chain[g][c] = 0;
     }
+  }
+
+  template <int LANES>
+  __device__ __forceinline__ void total(int lane, float* totals) {
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) totals[g] = add_lanes<LANES>(sum[g], lane);
   }
 };
 
@@ -142,42 +185,51 @@ struct HalfSums {
 template <class Slot, int FIRST, int COUNT, int SURE, int CHAIN, int WORDS, class Sums, class Source>
 __device__ __forceinline__ void gather_registers(Sums& sums, const unsigned (&words)[WORDS], int i,
                                                  int used, const Source& operand) {
+  constexpr int run = Sums::run(CHAIN);
 #pragma unroll
-  for (int s = 0; s < COUNT; s += CHAIN) {
+  for (int s = 0; s < COUNT; s += run) {
     if (s >= SURE && s >= used) break;
 #pragma unroll
-    for (int j = s; j < s + CHAIN && j < COUNT; ++j) {
-      sums.add(Slot::at(words, FIRST + i * COUNT + j), operand);
+    for (int j = s; j < s + run && j < COUNT; ++j) {
+      sums.add(Slot::at(words, FIRST + i * COUNT + j), j, operand);
     }
-    sums.end_chain();
+    sums.join();
   }
 }
 
 // The slots of one 16-byte load.
-template <class Slot, int CHAIN, class Sums, class Source>
+template <class Slot, class Sums, class Source>
 __device__ __forceinline__ void gather_quad(Sums& sums, const Words<4>& quad, const Source& operand) {
-  constexpr int slots = 4 / Slot::words;
 #pragma unroll
-  for (int j = 0; j < slots; ++j) {
-    sums.add(Slot::at(quad.w, j), operand);
-    if ((j + 1) % CHAIN == 0 || j + 1 == slots) sums.end_chain();
-  }
+  for (int j = 0; j < 4 / Slot::words; ++j) sums.add(Slot::at(quad.w, j), j, operand);
 }
 
-// Slots in shared memory; `quads` points at this lane's first load.
+// Slots in shared memory; `quads` points at this lane's first load. Up to UNROLL loads are under way at once.
 template <class Slot, int COUNT, int CHAIN, int UNROLL, class Sums, class Source>
 __device__ __forceinline__ void gather_shared(Sums& sums, const Words<4>* quads, int used,
                                               const Source& operand) {
   constexpr int slots = 4 / Slot::words;
-#pragma unroll UNROLL
-  for (int s = 0; s < COUNT && s < used; s += slots) {
-    gather_quad<Slot, CHAIN>(sums, quads[s / slots * 32], operand);
+  constexpr int most = Sums::run(CHAIN) / slots;
+  constexpr int loads = most < 1 ? 1 : most < UNROLL ? most : UNROLL;
+  const int end = COUNT < used ? COUNT : used;
+#pragma unroll 1
+  for (int s = 0; s < end; s += loads * slots) {
+    Words<4> quad[loads];
+#pragma unroll
+    for (int q = 0; q < loads; ++q) {
+      if (s + q * slots < end) quad[q] = quads[(s / slots + q) * 32];
+    }
+#pragma unroll
+    for (int q = 0; q < loads; ++q) {
+      if (s + q * slots < end) gather_quad<Slot>(sums, quad[q], operand);
+    }
+    sums.join();
   }
 }
 
 // Slots in global memory. The first AHEAD loads of the whole tier were made before the block waited;
 // this segment begins with load FIRST.
-template <class Slot, int FIRST, int COUNT, int CHAIN, int UNROLL, int AHEAD, class Sums, class Source>
+template <class Slot, int FIRST, int COUNT, int UNROLL, int AHEAD, class Sums, class Source>
 __device__ __forceinline__ void gather_streamed(Sums& sums, const Words<4>* quads,
                                                 const Words<4> (&ahead)[AHEAD], int used,
                                                 const Source& operand) {
@@ -186,36 +238,14 @@ __device__ __forceinline__ void gather_streamed(Sums& sums, const Words<4>* quad
   constexpr int here = AHEAD - FIRST < 0 ? 0 : AHEAD - FIRST < loads ? AHEAD - FIRST : loads;
 #pragma unroll
   for (int q = 0; q < here; ++q) {
-    if (q * slots < used) gather_quad<Slot, CHAIN>(sums, ahead[FIRST + q], operand);
+    if (q * slots >= used) break;
+    gather_quad<Slot>(sums, ahead[FIRST + q], operand);
+    sums.join();
   }
 #pragma unroll UNROLL
   for (int q = here; q < loads && q * slots < used; ++q) {
-    gather_quad<Slot, CHAIN>(sums, quads[(FIRST + q) * 32], operand);
-  }
-}
-
-// Adds up the LANES lanes of each row; lane k of them ends with the total of column k % WIDTH.
-// Recursive halving: in each of the first log2(WIDTH) rounds a lane gives away half of its columns,
-// so a row costs (WIDTH - 1) + log2(LANES / WIDTH) shuffles a group instead of WIDTH * log2(LANES).
-template <int LANES, int WIDTH, int GROUPS>
-__device__ __forceinline__ void add_lanes(float (&sum)[GROUPS][WIDTH], int lane, float* totals) {
-#pragma unroll
-  for (int g = 0; g < GROUPS; ++g) {
-#pragma unroll
-    for (int half = WIDTH / 2; half >= 1; half /= 2) {
-      const bool upper = lane & half;
-#pragma unroll
-      for (int c = 0; c < half; ++c) {
-        const float give = upper ? sum[g][c] : sum[g][c + half];
-        const float keep = upper ? sum[g][c + half] : sum[g][c];
-        sum[g][c] = keep + __shfl_xor_sync(0xFFFFFFFFu, give, half);
-      }
-    }
-#pragma unroll
-    for (int distance = WIDTH; distance < LANES; distance *= 2) {
-      sum[g][0] += __shfl_xor_sync(0xFFFFFFFFu, sum[g][0], distance);
-    }
-    totals[g] = sum[g][0];
+    gather_quad<Slot>(sums, quads[(FIRST + q) * 32], operand);
+    sums.join();
   }
 }
 
