@@ -103,7 +103,13 @@ def cases(draw: st.DrawFn, cell: str, **fixed: Any) -> Draw:
     tensors = draw_tensors(expected_shapes(model.cell), density, seed)
     try:
         artifact = sprnnc.compile(
-            text, weights=tensors, batch=batch, target=target.name, sizes=sizes, dtype=dtype, schedule=schedule
+            text,
+            weights=tensors,
+            batch=batch,
+            target=target.name,
+            sizes=sizes,
+            dtype=dtype,
+            schedule=schedule,
         )
     except sprnnc.CompileError as error:
         if error.diagnostics[0].code != "E411":
