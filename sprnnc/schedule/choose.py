@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from sprnnc.cell.ir import DType, Model, ScheduleEntry
-from sprnnc.diagnostics import CompileError, Diagnostic, near_match
+from sprnnc.diagnostics import CompileError, Diagnostic, near_match, whole_number
 from sprnnc.layout.options import LANES_PER_ROW, BankOrder
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Activations, Choice, Choices, Exchange, Fetch, UnitOrder, Unpack
@@ -172,9 +172,9 @@ def _override(
         )
     if entry.name in _ENUMS:
         return _override_enum(made, entry, _ENUMS[entry.name])
-    value = entry.value
-    if isinstance(value, bool) or not isinstance(value, int):
-        return Diagnostic("E403", f"{entry.name} = {value!r}: expected an integer", entry.span)
+    value = whole_number(entry.value)
+    if value is None:
+        return Diagnostic("E403", f"{entry.name} = {entry.value!r}: expected an integer", entry.span)
     why = _refusal(entry.name, value, target, batch, dtype)
     if why:
         return Diagnostic("E404", f"{entry.name} = {value} cannot be: {why}", entry.span)
