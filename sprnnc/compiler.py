@@ -197,7 +197,7 @@ def _schedule_and_build(
     raise fail(
         "E411",
         f"the kernel spills {used.spill_bytes} bytes of registers even with {limit} register slots",
-        help="a smaller batch, fewer threads, more blocks or fewer lanes a row leave each thread more registers",
+        help="a smaller batch, fewer threads, more blocks or fewer lanes a row leave a thread more registers",
     )
 
 

@@ -51,7 +51,8 @@ class LayoutOptions:
     hold in registers; the others cost a load of ``slot_words`` words each, from shared memory as far as
     ``shared_bytes`` are free.
     ``width`` and ``groups``: batch columns of a load, and loads a position. ``slot_instructions``:
-    instructions that one slot costs a warp. ``even_banks``: whether units may move to even banks out.
+    instructions that one slot costs a warp, and one more with ``may_unpack`` where unpacked slots do not
+    fit into registers. ``even_banks``: whether units may move to even banks out.
     """
 
     warps: int
@@ -65,6 +66,7 @@ class LayoutOptions:
     shared_bytes: int
     slot_words: int
     slot_instructions: float
+    may_unpack: bool
 
     @property
     def candidates(self) -> tuple[int, ...]:
@@ -97,15 +99,17 @@ class LayoutOptions:
         what one warp can issue alone; then rows are added up.
         """
         shuffles = self.groups * reduction_shuffles(lanes_per_row, self.width)
-        wavefronts = busiest = alone = own = 0.0
+        wavefronts = busiest = alone = 0.0
+        own = sum(b.slots for b in bundles)
+        most = max((b.warps for b in bundles), default=0)
+        each = self.slot_instructions + (self.may_unpack and 2 * own > self.register_slots)
         for b in bundles:
-            instructions = b.slots * self.slot_instructions + SHUFFLE_INSTRUCTIONS * shuffles
+            instructions = b.slots * each + SHUFFLE_INSTRUCTIONS * shuffles
             wavefronts += b.warps * (b.wavefronts * self.groups + shuffles)
             busiest += -(-b.warps // SCHEDULERS) * instructions
             alone += instructions
-            own += b.slots
-        wavefronts += self._memory_cycles(_RESERVE * own, max((b.warps for b in bundles), default=0))
-        bounds = GatherBounds.of(wavefronts, busiest, alone)
+        wavefronts += self._memory_cycles(_RESERVE * own, most)
+        bounds = GatherBounds.of(wavefronts, busiest, alone, most)
         return bounds.cycles + ROUND_CYCLES * sum(reduction_rounds(lanes_per_row, self.width))
 
     def _memory_cycles(self, slots: float, warps: int) -> float:

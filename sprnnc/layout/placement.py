@@ -17,6 +17,9 @@ from sprnnc.layout.options import LANES, LayoutOptions
 from sprnnc.layout.partition import NOBODY, IntArray, Partition
 from sprnnc.passes.recurrence import Recurrence
 
+# Fewer lanes a row leave fewer warps to hide latency, which the estimate does not see: they must gain more.
+_SAFE_LANES, _DOUBT = 16, 1.08
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpacePlacement:
@@ -60,7 +63,7 @@ def place_units(
         rows = [nonzeros[p.weight] for p in recurrence.products_of(space.name)]
         owner = partition.spaces[space.name].block
         cycles = {n: _cycles(rows, owner, partition.blocks, n, options) for n in options.candidates}
-        lanes = min(cycles, key=cycles.__getitem__)
+        lanes = min(cycles, key=lambda n: cycles[n] * (_DOUBT if n < _SAFE_LANES else 1.0))
         placements[space.name] = _place(rows, owner, partition.blocks, lanes, options.warps, cycles)
     return placements
 

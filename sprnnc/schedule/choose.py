@@ -115,7 +115,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "prefetch": Choice(4, "streamed loads of 16 bytes on their way while the block waits"),
         "chain": Choice(
             8,
-            "additions of each of two fp16 chains before fp32 takes over: more precise than the output",
+            "fp16 additions in a row before fp32 takes over: more precise than rounding the output",
         ),
         "steps_per_launch": Choice(
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"

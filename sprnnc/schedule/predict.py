@@ -123,7 +123,8 @@ class _Work:
 
 def _block_bounds(wavefronts: FloatArray, instructions: FloatArray) -> GatherBounds:
     busiest = max(float(instructions[first::SCHEDULERS].sum()) for first in range(SCHEDULERS))
-    return GatherBounds.of(float(wavefronts.sum()), busiest, float(instructions.max()))
+    alone = float(instructions.max())
+    return GatherBounds.of(float(wavefronts.sum()), busiest, alone, len(instructions))
 
 
 def _work(plan: Plan, phase: PhasePlan, model: Phase, used: NDArray[np.int32], cost: GatherCost) -> _Work:

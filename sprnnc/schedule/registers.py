@@ -70,6 +70,7 @@ def layout_options(
         slot_instructions=slot_instructions(
             model.dtype, model.accumulate, choices, column_groups(batch, choices), choices.unpack.value
         ),
+        may_unpack=choices.unpack.value is Unpack.FITTING,
     )
 
 

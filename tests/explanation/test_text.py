@@ -94,7 +94,7 @@ def test_the_error_of_a_chain_is_what_rounding_gives(additions: int) -> None:
 
 
 def test_only_fp16_sums_have_an_error_of_chains(artifact) -> None:
-    assert "fp16 chains of 16" in explain_facts(gather_facts(artifact))
+    assert "fp16 chains of 8" in explain_facts(gather_facts(artifact))
     fp32 = sprnnc.compile(
         SOURCE.replace("accumulate fp16", "accumulate fp32"), random_weights=0, target="sim"
     )

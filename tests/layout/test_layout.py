@@ -58,6 +58,7 @@ def options(warps: int = 2, order: BankOrder = BankOrder.COLOURED, **more: objec
         "shared_bytes": 1 << 17,
         "slot_words": 1,
         "slot_instructions": 5.0,
+        "may_unpack": False,
     }
     return LayoutOptions(**(values | more))  # type: ignore[arg-type]
 

@@ -12,13 +12,14 @@ struct Run {
   int length;
   unsigned long long* arrival;
 
-  // Has the run copied; one lane asks, for all groups at once.
+  // Has the run copied; one lane asks, for all groups at once. Its lanes must not part here: they wait together.
   __device__ __forceinline__ void request() const {
-    if (!elect_lane()) return;
-    expect_bytes(arrival, GROUPS * length * 16);
+    if (elect_lane()) {
+      expect_bytes(arrival, GROUPS * length * 16);
 #pragma unroll
-    for (int g = 0; g < GROUPS; ++g) {
-      copy_bulk(to + g * (CHUNKS + PAD), from + g * CHUNKS, length * 16, arrival);
+      for (int g = 0; g < GROUPS; ++g) {
+        copy_bulk(to + g * (CHUNKS + PAD), from + g * CHUNKS, length * 16, arrival);
+      }
     }
   }
 
@@ -52,18 +53,16 @@ __device__ __forceinline__ bool collect_bulk(const unsigned* slot, unsigned* ope
   const int length = first + kLongest <= CHUNKS ? kLongest : CHUNKS - first;
   const Run<GROUPS, CHUNKS, PAD> run = {reinterpret_cast<const Words<4>*>(slot) + first,
                                         reinterpret_cast<Words<4>*>(operand) + first, length, arrivals + warp};
-  const bool courier = warp < COURIERS && length > 0;
   meanwhile();
-  if (!courier) return true;
+  if (warp >= COURIERS || length <= 0) return true;
   pause_cycles<FIRST_LOOK>();
-  run.request();
   for (;;) {
+    run.request();
     wait_for_copies(run.arrival, parity);
     parity ^= 1;
     if (run.template complete<kLongest>(lane)) return true;
     if (__any_sync(0xFFFFFFFFu, watch.spent())) return false;
     SPRNN_SPIN();
-    run.request();
   }
 }
 
