@@ -135,17 +135,22 @@ def prepare(
     cases: Sequence[Case],
     folder: Path,
     *,
+    problems_of: Sequence[Case] = (),
     target: str = TARGET,
     workers: int | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Prepares what the folder lacks, the longest work first, in ``workers`` processes (default: cores)."""
+    """Prepares what the folder lacks, the longest work first, in ``workers`` processes (default: cores).
+
+    ``problems_of``: cases that need no artifact, such as a dense model that only peers run.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [c for c in cases if load_prepared(folder, c) is None]
-    if not missing:
+    lacking = [c for c in problems_of if not problem_path(folder, c).exists()]
+    if not missing and not lacking:
         return
     missing.sort(key=lambda c: -c.total_nonzeros)
-    problems = list({c.problem_name: c for c in missing}.values())
+    problems = list({c.problem_name: c for c in [*lacking, *missing]}.values())
     os.environ.update(_ONE_THREAD)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:

@@ -177,6 +177,14 @@ def test_resume_skips_what_is_complete_and_the_time_limit_ends_cleanly(folder, y
     assert rows(folder)[CASE.name]["ratio"] == 4.0
 
 
+def test_resume_measures_again_what_lacks_a_peer(folder, y, layer, monkeypatch):
+    start(folder, monkeypatch, []).run([CASE])
+    start(folder, monkeypatch, [peer("standard", answer(y, 4.0))], "--resume").run([CASE])
+    assert rows(folder)[CASE.name]["ratio"] == 4.0
+    start(folder, monkeypatch, [], "--resume").run([CASE])
+    assert rows(folder)[CASE.name]["ratio"] == 4.0
+
+
 def test_lower_rungs_meet_no_peers(folder, monkeypatch):
     run = start(folder, monkeypatch, [peer("standard", crashing)])
     assert run._peers(Case(CellKind.RNN, 16, 2, 0.2, rung=Rung.NAIVE)) == []
