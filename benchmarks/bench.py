@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -210,6 +212,7 @@ def load_library(path: Path | None, folder: Path) -> PeerLibrary:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # ends a peer's process, too
     cases = select(options)
     setting = Setting(*describe_machine(options.commit))  # first, for without a GPU all else is in vain
     with tempfile.TemporaryDirectory() as scratch:

@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("--dtypes", nargs="*", default=["fp32", "fp16", "bf16"])
     parser.add_argument("--commit", default="", help="recorded with the results")
     parser.add_argument("--floors", type=Path, metavar="FILE", help="measured exchange floors")
+    parser.add_argument("--resume", action="store_true", help="keeps rows that this commit already has")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     cases = [
@@ -125,13 +126,25 @@ def main() -> None:
         for exchange in ("lamport", "barrier")
     ]
     floors = Floors.read(options.floors) if options.floors else Floors([])
-    rows = []
+    rows = kept_rows(options.output, options.commit) if options.resume and options.output else []
+    known = {(row["B"], row["dtype"], row["exchange"]) for row in rows}
     for case in cases:
+        if case in known:
+            continue
         rows.append(measure(options, floors, *case))
         print(rows[-1], flush=True)
         if options.output:  # after every row, so that a time limit loses none of them
             result = {"commit": options.commit, "gpu": gpu_name(), "rows": rows}
             write_text(options.output, json.dumps(result, indent=1) + "\n")
+
+
+def kept_rows(path: Path, commit: str) -> list[Row]:
+    """The rows of a run that was cut off; none of another commit, and none that lacks its floor."""
+    if not path.exists():
+        return []
+    stored = json.loads(path.read_text())
+    whole = [row for row in stored["rows"] if row.get("over_floor") is not None]
+    return whole if stored["commit"] == commit else []
 
 
 def gpu_name() -> str:

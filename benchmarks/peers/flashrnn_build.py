@@ -1,6 +1,7 @@
 """Builds FlashRNN's kernels ahead, several at once, so that a benchmark finds them.
 
-    python -m benchmarks.peers.flashrnn_build [--only REGEX] [--group flashrnn] [--workers N] [--seconds S]
+    python -m benchmarks.peers.flashrnn_build [--only REGEX] [--group flashrnn] [--workers N]
+        [--seconds S] [--time-limit S]
 
 Needs a GPU, for FlashRNN tries what it builds, but times nothing: the GPU may be busy.
 """
@@ -11,6 +12,7 @@ import argparse
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from time import monotonic
 
 from benchmarks.cases import Case
 from benchmarks.peers.catalogue import flashrnn_peer_of
@@ -24,6 +26,8 @@ _ONCE = Timing(warmups=0, repeats=1)
 
 def build_one(case: Case, seconds: float) -> str:
     """Runs two steps, for which everything must be built; returns a line about it."""
+    if seconds <= 0:
+        return f"{case.name}: no time left"
     brief = replace(case, steps=2)
     peer = flashrnn_peer_of(brief, seconds)
     try:
@@ -40,9 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_selection_options(parser)
     parser.add_argument("--workers", type=int, default=4, help="kernels that are built at once")
     parser.add_argument("--seconds", type=float, default=300, metavar="S", help="for one shape")
+    parser.add_argument("--time-limit", type=float, default=float("inf"), metavar="S", help="for all shapes")
     options = parser.parse_args(arguments)
+    deadline = monotonic() + options.time_limit
+
+    def build_in_time(case: Case) -> str:
+        return build_one(case, min(options.seconds, deadline - monotonic()))
+
     with ThreadPoolExecutor(options.workers) as pool:
-        for line in pool.map(lambda case: build_one(case, options.seconds), select(options)):
+        for line in pool.map(build_in_time, select(options)):
             print(line, flush=True)
 
 

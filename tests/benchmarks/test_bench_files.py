@@ -14,7 +14,7 @@ import pytest
 from benchmarks import atomic
 from benchmarks.cases import Case
 from benchmarks.cells import CellKind
-from benchmarks.first_light import over_floor
+from benchmarks.first_light import kept_rows, over_floor
 from benchmarks.floors import Floors, exchange_bytes
 from benchmarks.peers import library
 from benchmarks.results_file import ResultsFile, read_rows
@@ -90,6 +90,15 @@ def test_a_floor_belongs_to_the_bytes_of_an_exchange(tmp_path):
     assert floors.at(exchange_bytes(1024, 1, "fp16")) is None  # smaller than what was measured
     assert over_floor(1.5, 1.0) == {"floor_us": 1.0, "over_floor": 1.5}
     assert over_floor(1.5, None) == {"floor_us": None, "over_floor": None}
+
+
+def test_a_network_goes_on_with_the_rows_of_its_commit_that_have_a_floor(tmp_path):
+    path = tmp_path / "r.json"
+    assert kept_rows(path, "abc") == []
+    whole, lacking = {"B": 1, "over_floor": 1.1}, {"B": 4, "over_floor": None}
+    path.write_text(json.dumps({"commit": "abc", "rows": [whole, lacking, {"B": 2}]}))
+    assert kept_rows(path, "abc") == [whole]
+    assert kept_rows(path, "def") == []
 
 
 def test_a_file_that_holds_no_floors_says_so(tmp_path):

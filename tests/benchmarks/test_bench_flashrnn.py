@@ -117,6 +117,11 @@ def test_cases_that_are_built_ahead_are_those_of_its_group(monkeypatch, capsys):
     assert capsys.readouterr().out.count("built") == len(asked)
 
 
+def test_no_build_begins_after_the_time_is_up(capsys):
+    flashrnn_build.main(["--group", "flashrnn", "--time-limit", "0"])
+    assert all(line.endswith("no time left") for line in capsys.readouterr().out.splitlines())
+
+
 def test_a_build_that_fails_is_a_line(monkeypatch):
     def refuse(*args: object) -> None:
         raise Refused("no kernel after 5 s")
