@@ -12,7 +12,8 @@ from benchmarks.cases import Case, Group, all_cases
 from benchmarks.cells import CellKind, Mode
 from benchmarks.peers import flashrnn_build, flashrnn_peer
 from benchmarks.peers.catalogue import flashrnn_peer_of
-from benchmarks.peers.flashrnn_child import Alternating, Fused, load_once
+from benchmarks.peers.flashrnn_child import load_once
+from benchmarks.peers.flashrnn_layouts import Alternating, Fused
 from benchmarks.peers.inputs import InputStore
 from benchmarks.peers.outcome import Refused, Timing
 from benchmarks.problem import Problem, draw_problem, reference, relative_error
