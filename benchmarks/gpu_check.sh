@@ -69,8 +69,9 @@ check() {
   memcheck=$?
   ((tests || memcheck)) || echo "$commit" >"$out/checked"
 }
-floors() {
-  timeout "$limit" ./exchange_floor >floors.txt && cp floors.txt "$out/floors.txt"
+floors() { # only what can be read: no row is lost to a floor
+  local read='import sys; from pathlib import Path; from benchmarks.floors import Floors; Floors.read(Path(sys.argv[1]))'
+  timeout "$limit" ./exchange_floor >floors.txt && python3 -c "$read" floors.txt && cp floors.txt "$out/floors.txt"
 }
 network() {
   local found=()
