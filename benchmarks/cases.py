@@ -54,8 +54,8 @@ class Case:
 
     @property
     def accumulate(self) -> str:
-        """fp16 chains where they are faster: a GRU of this size was not, and fp32 cannot."""
-        return "fp16" if self.dtype == "fp16" and self.kind is not CellKind.GRU else "fp32"
+        """Chains of fp16 additions where the storage allows them: they are faster and precise enough."""
+        return "fp16" if self.dtype == "fp16" else "fp32"
 
     @property
     def problem_name(self) -> str:

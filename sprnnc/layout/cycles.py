@@ -9,7 +9,7 @@ from enum import Enum
 ROUND_CYCLES = 28
 SCHEDULERS = 4
 # Cycles an instruction of a gather, by how many warps share a scheduler: one, two, or more.
-ISSUE_CYCLES = (1.8, 1.6, 1.3)
+ISSUE_CYCLES = (1.8, 1.4, 1.3)
 # Cycles of a warp's load of 128 bytes from L2, all SMs loading.
 STREAMED_CYCLES = 6
 # Instructions around one shuffle: choose what to give and what to keep, shuffle, add.

@@ -17,6 +17,7 @@ from sprnnc.target import Target
 MAX_BATCH = 64
 _EXCHANGE_BUDGET_BYTES = 64 << 20
 _SMALL_EXCHANGE_BYTES, _FEW_THREADS, _MANY_COLUMNS = 8192, 256, 16
+_READY_EARLY_CYCLES = 60  # few warps with few units are done sooner, and would look too early
 _ENUMS: dict[str, type[Enum]] = {
     "exchange": Exchange,
     "fetch": Fetch,
@@ -136,6 +137,8 @@ def _first_poll(target: Target, step_bytes: int) -> Choice[int]:
     if not target.first_poll_cycles:
         return Choice(0, "there is nothing to wait for")
     cycles = target.first_poll_cycles + max(0, 4 * (step_bytes // 1024 - 16))
+    if step_bytes <= _SMALL_EXCHANGE_BYTES:
+        cycles += _READY_EARLY_CYCLES
     return Choice(min(cycles, 300), "what the others publish is not there before: an earlier look delays it")
 
 
