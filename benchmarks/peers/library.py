@@ -51,7 +51,7 @@ class PeerLibrary:
         """Raises Refused where the library or one that it needs cannot be loaded."""
         _preload_compilers()
         try:
-            self._library = ctypes.CDLL(str(path))
+            self._library = ctypes.CDLL(str(path.resolve()))  # a bare name would be looked up elsewhere
         except OSError as error:
             raise Refused(f"cannot load {path.name}: {error}") from error
 
