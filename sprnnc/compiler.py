@@ -33,18 +33,19 @@ from sprnnc.passes import phases as phases_stage
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule import assemble as schedule_stage
-from sprnnc.schedule.choices import Choices, Unpack, print_choices
+from sprnnc.schedule.choices import Choices, print_choices
 from sprnnc.schedule.choose import MAX_BATCH, choose, with_fewer_threads
 from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
 from sprnnc.schedule.registers import layout_options
+from sprnnc.schedule.relief import LAST_RELIEF, Relief, next_relief
 from sprnnc.sparsity.weight_files import check_tensors, load_tensors
 from sprnnc.target import Target, find_target
 from sprnnc.trace import Trace
 from sprnnc.version import VERSION
 
 Tensors = Mapping[str, NDArray[Any]]
-_BUILD_ATTEMPTS = 6
+_BUILD_ATTEMPTS = 7
 
 
 @room_for_deep_expressions()
@@ -173,12 +174,12 @@ def _schedule_and_build(
 ) -> tuple[Plan, KernelModel, str, Cubin | None]:
     """Stages 6 to 8.
 
-    A plan that spills goes back to 6: first without a second register a slot, then with fewer slots.
+    A plan that spills goes back to 6, and gives something up.
     """
-    limit: int | None = None
+    relief = Relief()
     for left in reversed(range(_BUILD_ATTEMPTS)):
         with trace.stage("schedule") as dump:
-            plan = schedule_stage.assemble(model, recurrence, layout, choices, batch, target, limit)
+            plan = schedule_stage.assemble(model, recurrence, layout, choices, batch, target, relief)
             dump(schedule_stage.print_plan(plan))
         with trace.stage("render") as dump:
             lines = banner(model, recurrence, plan)
@@ -193,20 +194,12 @@ def _schedule_and_build(
         used = cubin.resources["recurrence"]
         if used.spill_bytes == 0:
             return plan, kernel, source, cubin
-        limit = _fewer_slots(plan, limit, used.spill_bytes) if left > 1 else 0
+        relief = next_relief(plan, relief, used.spill_bytes) if left > 1 else LAST_RELIEF
     raise fail(
         "E411",
-        f"the kernel spills {used.spill_bytes} bytes of registers even with {limit} register slots",
+        f"the kernel spills {used.spill_bytes} bytes of registers even with {relief.slots} register slots",
         help="a smaller batch, fewer threads, more blocks or fewer lanes a row leave a thread more registers",
     )
-
-
-def _fewer_slots(plan: Plan, limit: int | None, spill_bytes: int) -> int:
-    """A limit of register slots that the next build may hold: without the slots that spilled, and two."""
-    slots = sum(p.register_slots for p in plan.phases)
-    if plan.unpack is Unpack.ONCE and limit is None:
-        return slots
-    return max(slots * 3 // 4, slots - -(-spill_bytes // (4 * plan.encoding.value)) - 2)
 
 
 def _manifest(

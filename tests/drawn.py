@@ -90,6 +90,7 @@ def cases(draw: st.DrawFn, cell: str, **fixed: Any) -> Draw:
         "bank_order": draw(st.sampled_from(["folded", "coloured", "greedy", "plain"]), label="bank order"),
         "unit_order": draw(st.sampled_from(["even", "plain"]), label="unit order"),
         "unpack": draw(st.sampled_from(["fitting", "once", "each_step"]), label="unpack"),
+        "in_flight": draw(st.sampled_from([1, 8, 16]), label="loads in flight"),
         "prefetch": draw(st.sampled_from([1, 4]), label="prefetch"),
         "blocks": draw(st.integers(min(fewest_blocks, target.sms), target.sms), label="blocks"),
         "threads": threads,

@@ -114,6 +114,8 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
         constants.append(
             c("kChain", choices.chain.value, "fp16 additions of each of two chains before fp32 takes over")
         )
+    if any(p.register_slots or p.shared_slots for p in plan.phases):
+        constants.append(c("kInFlight", plan.loads_in_flight, "loads of the operand at once"))
     if choices.exchange.value is Exchange.BARRIER and recurrence.phases:
         constants.append(c("kPhases", len(recurrence.phases), "exchanges a step"))
     elif any(not p.couriers for p in plan.phases):
@@ -240,10 +242,10 @@ def _gather_calls(group: RowGroup, p: PhasePlan, plan: Plan, used: str) -> tuple
         step = -(-s.slots // per_quad)
         if s.tier is Tier.REGISTER:
             sure = max(0, min(group.sure - before, s.slots))
-            function = f"gather_registers<{slot}, {s.first}, {s.slots}, {sure}, kChain>"
+            function = f"gather_registers<{slot}, {s.first}, {s.slots}, {sure}, kChain, kInFlight>"
             arguments = f"register_words_{p.index}, i, {rest}"
         elif s.tier is Tier.SHARED:
-            function = f"gather_shared<{slot}, {s.slots}, kChain, kUnroll>"
+            function = f"gather_shared<{slot}, {s.slots}, kChain, kUnroll, kInFlight>"
             arguments = f"shared_quads_{p.index} + ({offset(quad)}i * {step}) * 32, {rest}"
         else:
             function = f"gather_streamed<{slot}, {quad}, {s.slots}, kUnroll>"

@@ -14,6 +14,7 @@ from sprnnc.schedule.choices import Choices, Unpack, print_choices
 from sprnnc.schedule.memory import PhaseMemory, column_groups, fixed_memory
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup, Segment, SpacePlan
 from sprnnc.schedule.registers import decide_unpack, position_step, register_slots, slot_encoding
+from sprnnc.schedule.relief import FEW_LOADS, Relief
 from sprnnc.schedule.tiers import Tiers, fewest_slots, split_tiers
 from sprnnc.target import Target
 
@@ -25,9 +26,9 @@ def assemble(
     choices: Choices,
     batch: int,
     target: Target,
-    register_limit: int | None = None,
+    relief: Relief | None = None,
 ) -> Plan:
-    """The Plan. ``register_limit`` caps register slots after a build that spilled.
+    """The Plan. ``relief``: what it gives up after builds that spilled; a user's choices stay.
 
     Raises CompileError E410 when the operands do not fit into shared memory (see ``fixed_memory``).
     """
@@ -38,9 +39,13 @@ def assemble(
 
     registers = register_slots(model, recurrence, choices, batch, target)
     unpack = decide_unpack(choices, sum(p.slots for p in layout.phases), registers)
-    if register_limit is not None:
-        registers = min(registers, register_limit)
-        unpack = choices.unpack.value if choices.unpack.by_user else Unpack.EACH_STEP
+    loads = choices.in_flight.value
+    if relief:
+        registers = registers if relief.slots is None else min(registers, relief.slots)
+        if relief.each_step and not choices.unpack.by_user:
+            unpack = Unpack.EACH_STEP
+        if relief.few_loads and not choices.in_flight.by_user:
+            loads = min(loads, FEW_LOADS)
     phases, taken = [], memory.bytes
     for laid_out, where in zip(layout.phases, memory.phases, strict=True):
         slot_bytes = LANES * encoding.value * 4 * laid_out.gather_warps  # one slot of every warp
@@ -61,6 +66,7 @@ def assemble(
         choices=choices,
         encoding=encoding,
         unpack=unpack,
+        loads_in_flight=loads,
         groups=groups,
         spaces=spaces,
         phases=tuple(phases),
@@ -145,7 +151,7 @@ def print_plan(plan: Plan) -> str:
     lines = [
         f"plan for {plan.target}: {plan.dtype.value}, batch {plan.batch} as "
         f"{plan.groups} x {plan.width} columns, {plan.shared_bytes} bytes of shared memory, "
-        f"slots unpacked {plan.unpack.value}"
+        f"slots unpacked {plan.unpack.value}, {plan.loads_in_flight} loads in flight"
     ]
     lines += [f"  {line}" for line in print_choices(plan.choices).splitlines()]
     for s in plan.spaces:

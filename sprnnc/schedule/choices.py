@@ -101,6 +101,7 @@ class Choices:
     register_slots: Choice[int]
     shared_slots: Choice[int]
     unpack: Choice[Unpack]
+    in_flight: Choice[int]
     unroll: Choice[int]
     prefetch: Choice[int]
     chain: Choice[int]

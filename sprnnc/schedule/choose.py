@@ -112,6 +112,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "register_slots": Choice(-1, "as many as the register file holds"),
         "shared_slots": Choice(-1, "as many as shared memory holds"),
         "unpack": Choice(Unpack.FITTING, "once spares an instruction a slot, but takes a second register"),
+        "in_flight": Choice(16, "loads for slots in registers under way at once; fewer if that spills"),
         "unroll": Choice(4, "loads of slots that overlap where they come from memory, 16 bytes each"),
         "prefetch": Choice(4, "streamed loads of 16 bytes on their way while the block waits"),
         "chain": Choice(
@@ -211,6 +212,8 @@ def _refusal(name: str, value: int, target: Target, batch: int, dtype: DType) ->
             return "expected 1 to 16"
         case "prefetch" if not 1 <= value <= 16:
             return "expected 1 to 16"
+        case "in_flight" if not 1 <= value <= 64:
+            return "expected 1 to 64 loads"
         case "couriers" if not 1 <= value <= 32:
             return "expected 1 to 32 warps"
         case "first_poll_cycles" if not 0 <= value <= 10000:

@@ -104,7 +104,8 @@ class PhasePlan:
 class Plan:
     """A kernel, decided. ``batch`` columns are padded to ``groups`` x ``column_width``.
 
-    ``unpack`` is never FITTING: that is decided here.
+    ``unpack`` is never FITTING: that is decided here, and so is ``loads_in_flight``: loads of operand columns
+    for slots in registers that a lane has under way at once.
     """
 
     target: str
@@ -114,6 +115,7 @@ class Plan:
     choices: Choices
     encoding: Encoding
     unpack: Unpack
+    loads_in_flight: int
     groups: int
     spaces: tuple[SpacePlan, ...]
     phases: tuple[PhasePlan, ...]

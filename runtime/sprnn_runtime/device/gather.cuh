@@ -130,6 +130,15 @@ struct FloatSums {
   }
   __device__ __forceinline__ void join() {}
 
+  // No later load is made before all that was added so far is summed up, which bounds the registers in use.
+  __device__ __forceinline__ void settle() {
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) {
+#pragma unroll
+      for (int c = 0; c < WIDTH; ++c) opaque(sum[g][c]);
+    }
+  }
+
   // The totals of the LANES lanes of a row: of column k % WIDTH in lane k.
   template <int LANES>
   __device__ __forceinline__ void total(int lane, float* totals) {
@@ -173,6 +182,14 @@ struct HalfSums {
     }
   }
 
+  __device__ __forceinline__ void settle() {
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) {
+#pragma unroll
+      for (int c = 0; c < WIDTH; ++c) opaque(chains[g][c / 2][c % 2]);
+    }
+  }
+
   template <int LANES>
   __device__ __forceinline__ void total(int lane, float* totals) {
 #pragma unroll
@@ -182,7 +199,8 @@ struct HalfSums {
 
 // Slots in registers: FIRST, COUNT and the index `i` are constants once the loops are unrolled, so that
 // `words` never needs an address. A warp needs the first `used` of the COUNT slots, never fewer than SURE.
-template <class Slot, int FIRST, int COUNT, int SURE, int CHAIN, int WORDS, class Sums, class Source>
+// At most IN_FLIGHT loads are under way at once.
+template <class Slot, int FIRST, int COUNT, int SURE, int CHAIN, int IN_FLIGHT, int WORDS, class Sums, class Source>
 __device__ __forceinline__ void gather_registers(Sums& sums, const unsigned (&words)[WORDS], int i,
                                                  int used, const Source& operand) {
   constexpr int run = Sums::run(CHAIN);
@@ -192,6 +210,7 @@ __device__ __forceinline__ void gather_registers(Sums& sums, const unsigned (&wo
 #pragma unroll
     for (int j = s; j < s + run && j < COUNT; ++j) {
       sums.add(Slot::at(words, FIRST + i * COUNT + j), j, operand);
+      if ((j + 1) % IN_FLIGHT == 0) sums.settle();
     }
     sums.join();
   }
@@ -204,8 +223,9 @@ __device__ __forceinline__ void gather_quad(Sums& sums, const Words<4>& quad, co
   for (int j = 0; j < 4 / Slot::words; ++j) sums.add(Slot::at(quad.w, j), j, operand);
 }
 
-// Slots in shared memory; `quads` points at this lane's first load. Up to UNROLL loads are under way at once.
-template <class Slot, int COUNT, int CHAIN, int UNROLL, class Sums, class Source>
+// Slots in shared memory; `quads` points at this lane's first load. Up to UNROLL of these loads are under way at
+// once, and up to IN_FLIGHT of the operand.
+template <class Slot, int COUNT, int CHAIN, int UNROLL, int IN_FLIGHT, class Sums, class Source>
 __device__ __forceinline__ void gather_shared(Sums& sums, const Words<4>* quads, int used,
                                               const Source& operand) {
   constexpr int slots = 4 / Slot::words;
@@ -222,6 +242,7 @@ __device__ __forceinline__ void gather_shared(Sums& sums, const Words<4>* quads,
 #pragma unroll
     for (int q = 0; q < loads; ++q) {
       if (s + q * slots < end) gather_quad<Slot>(sums, quad[q], operand);
+      if ((q + 1) * slots % IN_FLIGHT == 0) sums.settle();
     }
     sums.join();
   }

@@ -200,6 +200,11 @@ template <class Word>
 __device__ __forceinline__ void opaque(Word& word) {
   asm volatile("" : "+r"(word));
 }
+__device__ __forceinline__ void opaque(float& x) {
+#ifndef SPRNN_SIM
+  asm volatile("" : "+f"(x));
+#endif
+}
 
 // One lane of a warp whose lanes are all here; the compiler knows that it is one.
 __device__ __forceinline__ bool elect_lane() {

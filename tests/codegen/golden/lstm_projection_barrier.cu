@@ -27,6 +27,7 @@
 // register_slots = 6: the schedule says so
 // shared_slots = -1: as many as shared memory holds
 // unpack = fitting: once spares an instruction a slot, but takes a second register
+// in_flight = 16: loads for slots in registers under way at once; fewer if that spills
 // unroll = 4: loads of slots that overlap where they come from memory, 16 bytes each
 // prefetch = 4: streamed loads of 16 bytes on their way while the block waits
 // chain = 8: fp16 additions in a row before fp32 takes over: more precise than rounding the output
@@ -49,6 +50,7 @@ constexpr int kInputsAhead = 4;  // steps before its use that an input is brough
 constexpr int kLanesR = 8;  // lanes that share a row of R
 constexpr int kLanesH = 4;  // lanes that share a row of H
 constexpr int kChain = 8;  // fp16 additions of each of two chains before fp32 takes over
+constexpr int kInFlight = 16;  // loads of the operand at once
 constexpr int kPhases = 2;  // exchanges a step
 constexpr int kUnroll = 4;  // loads of slots in flight, 16 bytes each
 constexpr int kLength1 = 32;  // values that phase 1 exchanges, of one column
@@ -258,26 +260,26 @@ recurrence(
 #pragma unroll
       for (int i = 0; i < 1; ++i) {  // Ui @ h: 3 slots in registers
         Sums sums;
-        gather_registers<Slot1, 0, 3, 3, kChain>(sums, register_words_1, i, 3, addressed);
+        gather_registers<Slot1, 0, 3, 3, kChain, kInFlight>(sums, register_words_1, i, 3, addressed);
         sums.total<kLanesH>(lane, totals_Ui_h + (i) * kGroups);
       }
 #pragma unroll
       for (int i = 0; i < 1; ++i) {  // Uf @ h: 3 slots in registers and 1 slots in shared memory
         Sums sums;
-        gather_registers<Slot1, 3, 3, 3, kChain>(sums, register_words_1, i, 4, addressed);
-        gather_shared<Slot1, 1, kChain, kUnroll>(sums, shared_quads_1 + (i * 1) * 32, 4 - 3, operand);
+        gather_registers<Slot1, 3, 3, 3, kChain, kInFlight>(sums, register_words_1, i, 4, addressed);
+        gather_shared<Slot1, 1, kChain, kUnroll, kInFlight>(sums, shared_quads_1 + (i * 1) * 32, 4 - 3, operand);
         sums.total<kLanesH>(lane, totals_Uf_h + (i) * kGroups);
       }
 #pragma unroll
       for (int i = 0; i < 1; ++i) {  // Ug @ h: 4 slots in shared memory
         Sums sums;
-        gather_shared<Slot1, 4, kChain, kUnroll>(sums, shared_quads_1 + (1 + i * 1) * 32, used_1[2 + i], operand);
+        gather_shared<Slot1, 4, kChain, kUnroll, kInFlight>(sums, shared_quads_1 + (1 + i * 1) * 32, used_1[2 + i], operand);
         sums.total<kLanesH>(lane, totals_Ug_h + (i) * kGroups);
       }
 #pragma unroll
       for (int i = 0; i < 1; ++i) {  // Uo @ h: 4 slots in shared memory
         Sums sums;
-        gather_shared<Slot1, 4, kChain, kUnroll>(sums, shared_quads_1 + (2 + i * 1) * 32, used_1[3 + i], operand);
+        gather_shared<Slot1, 4, kChain, kUnroll, kInFlight>(sums, shared_quads_1 + (2 + i * 1) * 32, used_1[3 + i], operand);
         sums.total<kLanesH>(lane, totals_Uo_h + (i) * kGroups);
       }
     }
@@ -324,7 +326,7 @@ recurrence(
 #pragma unroll
       for (int i = 0; i < 1; ++i) {  // P @ P_operand: 3 slots in shared memory
         Sums sums;
-        gather_shared<Slot2, 3, kChain, kUnroll>(sums, shared_quads_2 + (i * 1) * 32, used_2[i], operand);
+        gather_shared<Slot2, 3, kChain, kUnroll, kInFlight>(sums, shared_quads_2 + (i * 1) * 32, used_2[i], operand);
         sums.total<kLanesR>(lane, totals_P_P_operand + (i) * kGroups);
       }
     }
