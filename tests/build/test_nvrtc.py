@@ -44,7 +44,9 @@ def test_fp16_accumulation_and_fast_activations_build() -> None:
     assert "HalfSums" in artifact.kernel_source and "tanh_approx" in artifact.kernel_source
 
 
-def test_a_plan_that_spills_goes_back_with_fewer_loads_then_fewer_register_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_that_spills_goes_back_with_fewer_loads_then_fewer_register_slots(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The first builds are made to spill by promising the compiler too few registers."""
     budgets = []
 
