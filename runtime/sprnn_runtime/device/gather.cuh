@@ -8,7 +8,7 @@ namespace sprnn {
 // EACH_STEP: it is taken apart in every step, so that doing without an instruction counts.
 template <int UNIT, bool EACH_STEP>
 struct NarrowSlot {
-  static constexpr int words = 1;
+  static constexpr int words = 1, columns = 1;
   unsigned word;
   static __device__ __forceinline__ NarrowSlot at(const unsigned* words, int slot) { return {words[slot]}; }
   template <class Storage>
@@ -24,7 +24,7 @@ struct NarrowSlot {
 // One slot of one lane in 8 bytes: the value's bits, then where its position is, in UNITs of bytes.
 template <int UNIT, bool EACH_STEP>
 struct WideSlot {
-  static constexpr int words = 2;
+  static constexpr int words = 2, columns = 1;
   unsigned bits, where;
   static __device__ __forceinline__ WideSlot at(const unsigned* words, int slot) {
     return {words[2 * slot], words[2 * slot + 1]};
@@ -76,6 +76,14 @@ struct Operand {
   __device__ __forceinline__ Words<row_words> load(int group, unsigned offset) const {
     return load_shared<row_words>(start, base + offset + group * (POSITIONS * row_words * 4));
   }
+
+  // The columns of RUN adjacent positions: those of a tile's load `turn`, if load 0 lies `offset` bytes into a
+  // group. The operand begins with a line, so that an address may be turned as well as an offset.
+  template <int RUN>
+  __device__ __forceinline__ Words<RUN * row_words> load_turn(int group, unsigned offset, int turn) const {
+    const unsigned turned = offset ^ (turn * (RUN * row_words * 4));
+    return load_shared<RUN * row_words>(start, base + turned + group * (POSITIONS * row_words * 4));
+  }
 };
 
 // Zeroes the positions from COLUMNS on: the null positions, which padding slots read, and those that
@@ -107,6 +115,20 @@ struct FloatSums {
   __device__ __forceinline__ void end_chain() {}
 };
 
+// Joins fp16 sums, two a word, to the fp32 sums, and begins again.
+template <int GROUPS, int SUMS>
+__device__ __forceinline__ void join_chains(float (&sum)[GROUPS][SUMS], unsigned (&chain)[GROUPS][SUMS / 2]) {
+#pragma unroll
+  for (int g = 0; g < GROUPS; ++g) {
+#pragma unroll
+    for (int c = 0; c < SUMS; ++c) {
+      sum[g][c] += half_to_float((unsigned short)(chain[g][c / 2] >> (16 * (c % 2))));
+    }
+#pragma unroll
+    for (int c = 0; c < SUMS / 2; ++c) chain[g][c] = 0;
+  }
+}
+
 // The same with fp16 products and sums, two columns an instruction. A chain of at most CHAIN
 // additions is kept in fp16 and then joined to the fp32 sums, which bounds its rounding error.
 template <class Storage, int WIDTH, int GROUPS>
@@ -124,43 +146,55 @@ struct HalfSums {
       for (int c = 0; c < WIDTH / 2; ++c) chain[g][c] = fma_half2(value, columns.w[c], chain[g][c]);
     }
   }
-  __device__ __forceinline__ void end_chain() {
-#pragma unroll
-    for (int g = 0; g < GROUPS; ++g) {
-#pragma unroll
-      for (int c = 0; c < WIDTH; ++c) {
-        sum[g][c] += half_to_float((unsigned short)(chain[g][c / 2] >> (16 * (c % 2))));
-      }
-#pragma unroll
-      for (int c = 0; c < WIDTH / 2; ++c) chain[g][c] = 0;
-    }
-  }
+  __device__ __forceinline__ void end_chain() { join_chains<GROUPS, WIDTH>(sum, chain); }
 };
+
+// Slots whose additions a chain of CHAIN holds.
+template <class Slot, int CHAIN>
+constexpr int slots_per_chain = CHAIN < Slot::columns ? 1 : CHAIN / Slot::columns;
 
 // Slots in registers: FIRST, COUNT and the index `i` are constants once the loops are unrolled, so that
 // `words` never needs an address. A warp needs the first `used` of the COUNT slots, never fewer than SURE.
 template <class Slot, int FIRST, int COUNT, int SURE, int CHAIN, int WORDS, class Sums, class Source>
 __device__ __forceinline__ void gather_registers(Sums& sums, const unsigned (&words)[WORDS], int i,
                                                  int used, const Source& operand) {
+  constexpr int chain = slots_per_chain<Slot, CHAIN>;
 #pragma unroll
-  for (int s = 0; s < COUNT; s += CHAIN) {
+  for (int s = 0; s < COUNT; s += chain) {
     if (s >= SURE && s >= used) break;
 #pragma unroll
-    for (int j = s; j < s + CHAIN && j < COUNT; ++j) {
+    for (int j = s; j < s + chain && j < COUNT; ++j) {
       sums.add(Slot::at(words, FIRST + i * COUNT + j), operand);
     }
     sums.end_chain();
   }
 }
 
-// The slots of one 16-byte load.
-template <class Slot, int CHAIN, class Sums, class Source>
-__device__ __forceinline__ void gather_quad(Sums& sums, const Words<4>& quad, const Source& operand) {
-  constexpr int slots = 4 / Slot::words;
+// A run: as many slots as whole 16-byte loads hold without a rest. What is left of a bundle's slots then takes
+// loads of its own; where a load holds several slots it is filled up with slots that add nothing.
+template <class Slot, int COUNT>
+struct Runs {
+  static constexpr int slots = Slot::words % 4 == 0 ? 1 : Slot::words % 2 == 0 ? 2 : 4;
+  static constexpr int loads = slots * Slot::words / 4;
+  static constexpr int rest = loads == 1 ? 0 : COUNT % slots;
+};
+
+// SLOTS slots, whose words `load(0)`, `load(1)`, ... bring.
+template <class Slot, int SLOTS, int CHAIN, class Sums, class Source, class Load>
+__device__ __forceinline__ void gather_run(Sums& sums, const Source& operand, const Load& load) {
+  constexpr int loads = (SLOTS * Slot::words + 3) / 4;
+  constexpr int chain = slots_per_chain<Slot, CHAIN>;
+  unsigned words[4 * loads];
 #pragma unroll
-  for (int j = 0; j < slots; ++j) {
-    sums.add(Slot::at(quad.w, j), operand);
-    if ((j + 1) % CHAIN == 0 || j + 1 == slots) sums.end_chain();
+  for (int i = 0; i < loads; ++i) {
+    const Words<4> quad = load(i);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) words[4 * i + j] = quad.w[j];
+  }
+#pragma unroll
+  for (int j = 0; j < SLOTS; ++j) {
+    sums.add(Slot::at(words, j), operand);
+    if ((j + 1) % chain == 0 || j + 1 == SLOTS) sums.end_chain();
   }
 }
 
@@ -168,10 +202,18 @@ __device__ __forceinline__ void gather_quad(Sums& sums, const Words<4>& quad, co
 template <class Slot, int COUNT, int CHAIN, int UNROLL, class Sums, class Source>
 __device__ __forceinline__ void gather_shared(Sums& sums, const Words<4>* quads, int used,
                                               const Source& operand) {
-  constexpr int slots = 4 / Slot::words;
-#pragma unroll UNROLL
-  for (int s = 0; s < COUNT && s < used; s += slots) {
-    gather_quad<Slot, CHAIN>(sums, quads[s / slots * 32], operand);
+  using R = Runs<Slot, COUNT>;
+  constexpr int slots = R::slots, loads = R::loads, rest = R::rest;
+  constexpr int unroll = UNROLL < loads ? 1 : UNROLL / loads;
+#pragma unroll unroll
+  for (int s = 0; s < COUNT - rest && s < used; s += slots) {
+    gather_run<Slot, slots, CHAIN>(sums, operand, [&](int i) { return quads[(s / slots * loads + i) * 32]; });
+  }
+  if constexpr (rest > 0) {
+    constexpr int first = COUNT / slots * loads;
+    if (COUNT - rest < used) {
+      gather_run<Slot, rest, CHAIN>(sums, operand, [&](int i) { return quads[(first + i) * 32]; });
+    }
   }
 }
 
@@ -181,16 +223,43 @@ template <class Slot, int FIRST, int COUNT, int CHAIN, int UNROLL, int AHEAD, cl
 __device__ __forceinline__ void gather_streamed(Sums& sums, const Words<4>* quads,
                                                 const Words<4> (&ahead)[AHEAD], int used,
                                                 const Source& operand) {
-  constexpr int slots = 4 / Slot::words;
-  constexpr int loads = (COUNT + slots - 1) / slots;
-  constexpr int here = AHEAD - FIRST < 0 ? 0 : AHEAD - FIRST < loads ? AHEAD - FIRST : loads;
+  using R = Runs<Slot, COUNT>;
+  constexpr int slots = R::slots, loads = R::loads, rest = R::rest;
+  constexpr int unroll = UNROLL < loads ? 1 : UNROLL / loads;
+  constexpr int runs = (COUNT - rest + slots - 1) / slots;
+  constexpr int begun = AHEAD <= FIRST ? 0 : (AHEAD - FIRST + loads - 1) / loads;  // by loads made ahead
+  constexpr int here = begun < runs ? begun : runs;
+  const auto load = [&](int at) { return at < AHEAD ? ahead[at] : quads[at * 32]; };
 #pragma unroll
   for (int q = 0; q < here; ++q) {
-    if (q * slots < used) gather_quad<Slot, CHAIN>(sums, ahead[FIRST + q], operand);
+    if (q * slots < used) {
+      gather_run<Slot, slots, CHAIN>(sums, operand, [&](int i) { return load(FIRST + q * loads + i); });
+    }
   }
-#pragma unroll UNROLL
-  for (int q = here; q < loads && q * slots < used; ++q) {
-    gather_quad<Slot, CHAIN>(sums, quads[(FIRST + q) * 32], operand);
+#pragma unroll unroll
+  for (int q = here; q < runs && q * slots < used; ++q) {
+    gather_run<Slot, slots, CHAIN>(sums, operand, [&](int i) { return quads[(FIRST + q * loads + i) * 32]; });
+  }
+  if constexpr (rest > 0) {
+    if (COUNT - rest < used) {
+      gather_run<Slot, rest, CHAIN>(sums, operand, [&](int i) { return load(FIRST + runs * loads + i); });
+    }
+  }
+}
+
+// A lane gives half of its 2 * HALF sums away and adds to the others what its partner gives, and so on with
+// half as many. A template and no loop, so that `sum` has constant indices however long it is.
+template <int HALF, int WIDTH>
+__device__ __forceinline__ void halve_sums(float (&sum)[WIDTH], int lane) {
+  if constexpr (HALF >= 1) {
+    const bool upper = lane & HALF;
+#pragma unroll
+    for (int c = 0; c < HALF; ++c) {
+      const float give = upper ? sum[c] : sum[c + HALF];
+      const float keep = upper ? sum[c + HALF] : sum[c];
+      sum[c] = keep + __shfl_xor_sync(0xFFFFFFFFu, give, HALF);
+    }
+    halve_sums<HALF / 2>(sum, lane);
   }
 }
 
@@ -201,16 +270,7 @@ template <int LANES, int WIDTH, int GROUPS>
 __device__ __forceinline__ void add_lanes(float (&sum)[GROUPS][WIDTH], int lane, float* totals) {
 #pragma unroll
   for (int g = 0; g < GROUPS; ++g) {
-#pragma unroll
-    for (int half = WIDTH / 2; half >= 1; half /= 2) {
-      const bool upper = lane & half;
-#pragma unroll
-      for (int c = 0; c < half; ++c) {
-        const float give = upper ? sum[g][c] : sum[g][c + half];
-        const float keep = upper ? sum[g][c + half] : sum[g][c];
-        sum[g][c] = keep + __shfl_xor_sync(0xFFFFFFFFu, give, half);
-      }
-    }
+    halve_sums<WIDTH / 2>(sum[g], lane);
 #pragma unroll
     for (int distance = WIDTH; distance < LANES; distance *= 2) {
       sum[g][0] += __shfl_xor_sync(0xFFFFFFFFu, sum[g][0], distance);
