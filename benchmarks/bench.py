@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -74,8 +76,11 @@ class Bench:
             print(summary(row), flush=True)
 
     def _is_done(self, case: Case) -> bool:
+        """A row that lacks a peer of this run, such as one of ours alone, is measured again."""
         row = self._results.find(case.name) if self._options.resume else None
-        return row is not None and row["complete"] and row["commit"] == self._setting.commit
+        if row is None or not row["complete"] or row["commit"] != self._setting.commit:
+            return False
+        return set(row["peers"]) >= {peer.name for peer in self._peers(case)}
 
     def _measure(self, case: Case) -> Row:
         """The row of one case, already written; ours alone is written before any peer is tried."""
@@ -197,28 +202,28 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     return parser.parse_args(arguments)
 
 
-def load_library(options: argparse.Namespace, folder: Path) -> PeerLibrary | None:
-    """The CUDA peers, built if need be; None with a message where they cannot be had."""
-    if options.peers == "none":
-        return None
+def load_library(path: Path | None, folder: Path) -> PeerLibrary:
+    """The CUDA peers, built in ``folder`` if no ``path`` is given; ends the program if they cannot be."""
     try:
-        return PeerLibrary(options.library or build(folder / "libpeers.so"))
+        return PeerLibrary(path or build(folder / "libpeers.so"))
     except (BuildError, Refused) as error:
         raise SystemExit(f"the peers cannot be built; --peers none measures ours alone\n{error}") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))  # ends a peer's process, too
     cases = select(options)
     setting = Setting(*describe_machine(options.commit))  # first, for without a GPU all else is in vain
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.artifacts or Path(scratch)
         with ThreadPoolExecutor(1) as pool:  # nvcc and the compiler of the cells work side by side
-            library = pool.submit(load_library, options, Path(scratch))
+            wanted = options.peers != "none"
+            library = pool.submit(load_library, options.library, Path(scratch)) if wanted else None
             prepare(cases, folder)
         floors = Floors.read(options.floors) if options.floors else Floors([])
         try:
-            Bench(options, folder, library.result(), setting, floors).run(cases)
+            Bench(options, folder, library.result() if library else None, setting, floors).run(cases)
         except DeviceLost as error:
             advice = f"rows so far are in {options.output}; go on with --resume and --skip-peer"
             raise SystemExit(f"{error}\n{advice}") from error

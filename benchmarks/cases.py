@@ -31,6 +31,7 @@ class Group(Enum):
     BATCH = "batch"
     ABLATION = "ablation"
     LAYER = "layer"
+    FLASHRNN = "flashrnn"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,8 @@ class Case:
 
     @property
     def accumulate(self) -> str:
-        """fp16 chains where they are faster: a GRU of this size was not, and fp32 cannot."""
-        return "fp16" if self.dtype == "fp16" and self.kind is not CellKind.GRU else "fp32"
+        """Chains of fp16 additions where the storage allows them: they are faster and precise enough."""
+        return "fp16" if self.dtype == "fp16" else "fp32"
 
     @property
     def problem_name(self) -> str:
@@ -117,6 +118,12 @@ _BATCH = (
     *((LSTM, 1024, b, 0.10) for b in (1, 2, 4, 8, 16, 32)),
 )
 _LAYER = ((RNN, 2304, 4, 0.10), (LSTM, 1024, 4, 0.10), (LSTM, 2304, 4, 0.10), (GRU, 2048, 4, 0.10))
+# FlashRNN's smallest batch, and sizes that its fused kernel takes; its GRU is not fused.
+_FLASHRNN = (
+    *((RNN, h, 8, 0.10) for h in (512, 768, 1024, 1152)),
+    *((LSTM, h, 8, 0.10) for h in (512, 768, 1024, 1152)),
+    *((GRU, h, 8, 0.10) for h in (512, 1024)),
+)
 _ABLATION = ((RNN, 2304, 4, 0.30), (RNN, 2304, 4, 0.10), (RNN, 1792, 4, 0.10), (RNN, 5760, 2, 0.01))
 
 # The one place that knows the names of the compiler's decisions. A rung without a word on a decision
@@ -157,6 +164,7 @@ def all_cases() -> list[Case]:
         *(Case(*point, groups=frozenset({Group.SIZE})) for point in _SIZE),
         *(Case(*point, groups=frozenset({Group.DENSITY})) for point in _DENSITY),
         *(Case(*point, groups=frozenset({Group.BATCH})) for point in _BATCH),
+        *(Case(*point, groups=frozenset({Group.FLASHRNN})) for point in _FLASHRNN),
     ]
     return _merged(cases)
 

@@ -1,8 +1,9 @@
 """Runs a weight file's GRU on the GPU in both exchange ways: error against float64, microseconds a step.
 
-    python benchmarks/first_light.py WEIGHTS.npz [--steps 1000] [--output RESULT.json]
+    python -m benchmarks.first_light WEIGHTS.npz [--steps 1000] [--floors FLOOR.txt] [--output RESULT.json]
 
-The file holds ``U`` float32 [3H, H] (gates reset, update, cell stacked) and ``b`` [3H].
+The file holds ``U`` float32 [3H, H] (gates reset, update, cell stacked) and ``b`` [3H]. The floors are what
+``exchange_floor.cu`` printed on the same GPU: with them, a row says how many times its floor a step takes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 from sprnn_runtime.layer import open_layer
 
 import sprnnc
+from benchmarks.atomic import write_text
+from benchmarks.floors import Floors, exchange_bytes
 from sprnnc.cell.reference import run_reference
 
 CELL = """
@@ -35,7 +38,10 @@ model stored { layer main = GRU(H=%d) }
 """
 
 
-def measure(options: argparse.Namespace, batch: int, dtype: str, exchange: str) -> dict[str, object]:
+Row = dict[str, object]
+
+
+def measure(options: argparse.Namespace, floors: Floors, batch: int, dtype: str, exchange: str) -> Row:
     """Errors and time of one configuration; time is measured on the GPU only.
 
     ``step_error`` is the largest relative error of one step against float64 from the kernel's own
@@ -54,7 +60,7 @@ def measure(options: argparse.Namespace, batch: int, dtype: str, exchange: str) 
     )
     x = np.random.default_rng(0).standard_normal((options.steps, batch, 3 * size)).astype(np.float32)
     run = sprnnc.execute(artifact, x, device=options.device, check=True)
-    row: dict[str, object] = {
+    row: Row = {
         "H": size,
         "B": batch,
         "T": options.steps,
@@ -70,7 +76,13 @@ def measure(options: argparse.Namespace, batch: int, dtype: str, exchange: str) 
         with open_layer(artifact.loaded(), "cuda") as layer:
             times = layer.time_us(x)
         row |= {"us_per_step": statistics.median(times), "us_low": min(times), "us_high": max(times)}
+        row |= over_floor(statistics.median(times), floors.at(exchange_bytes(size, batch, dtype)))
     return row
+
+
+def over_floor(us: float, floor_us: float | None) -> Row:
+    """The floor of a step's exchange, and how many times as long the step takes; None where unknown."""
+    return {"floor_us": floor_us, "over_floor": us / floor_us if floor_us else None}
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
@@ -103,6 +115,8 @@ def main() -> None:
     parser.add_argument("--target", default="sm_90")
     parser.add_argument("--dtypes", nargs="*", default=["fp32", "fp16", "bf16"])
     parser.add_argument("--commit", default="", help="recorded with the results")
+    parser.add_argument("--floors", type=Path, metavar="FILE", help="measured exchange floors")
+    parser.add_argument("--resume", action="store_true", help="keeps rows that this commit already has")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     cases = [
@@ -111,13 +125,26 @@ def main() -> None:
         for dtype in options.dtypes
         for exchange in ("lamport", "barrier")
     ]
-    rows = []
+    floors = Floors.read(options.floors) if options.floors else Floors([])
+    rows = kept_rows(options.output, options.commit) if options.resume and options.output else []
+    known = {(row["B"], row["dtype"], row["exchange"]) for row in rows}
     for case in cases:
-        rows.append(measure(options, *case))
+        if case in known:
+            continue
+        rows.append(measure(options, floors, *case))
         print(rows[-1], flush=True)
-    if options.output:
-        result = {"commit": options.commit, "gpu": gpu_name(), "rows": rows}
-        options.output.write_text(json.dumps(result, indent=1) + "\n")
+        if options.output:  # after every row, so that a time limit loses none of them
+            result = {"commit": options.commit, "gpu": gpu_name(), "rows": rows}
+            write_text(options.output, json.dumps(result, indent=1) + "\n")
+
+
+def kept_rows(path: Path, commit: str) -> list[Row]:
+    """The rows of a run that was cut off; none of another commit, and none that lacks its floor."""
+    if not path.exists():
+        return []
+    stored = json.loads(path.read_text())
+    whole = [row for row in stored["rows"] if row.get("over_floor") is not None]
+    return whole if stored["commit"] == commit else []
 
 
 def gpu_name() -> str:

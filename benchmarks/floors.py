@@ -14,6 +14,8 @@ import numpy as np
 from benchmarks.cases import Case
 from benchmarks.problem import STORAGE
 
+# A whole step may take this many times its floor.
+OVER_FLOOR = 1.2
 _SIZES = "us a step, KB:"  # the heading of the table that exchange_floor.cu prints
 _COLUMN = 8  # characters of one of its numbers
 
@@ -32,12 +34,20 @@ class Floors:
         return cls(_best_of_table(text))
 
     def of(self, case: Case) -> float | None:
+        """A case's floor: every block gets h of every column."""
+        return self.at(exchange_bytes(case.hidden, case.batch, case.dtype))
+
+    def at(self, size: int) -> float | None:
         """Between two measured sizes on a straight line; None outside of what was measured."""
-        size = case.hidden * case.batch * STORAGE[case.dtype].itemsize
         if not self._points or not self._points[0][0] <= size <= self._points[-1][0]:
             return None
         sizes, times = zip(*self._points, strict=True)
         return float(np.interp(size, sizes, times))
+
+
+def exchange_bytes(hidden: int, batch: int, dtype: str) -> int:
+    """Bytes that one exchange of h brings to every block."""
+    return int(hidden * batch * STORAGE[dtype].itemsize)
 
 
 def _best_of_table(text: str) -> list[tuple[float, float]]:

@@ -12,17 +12,20 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.atomic import write_text
 from benchmarks.cases import Case, schedule_of
 from benchmarks.cells import cell_text
 from benchmarks.problem import draw_problem, reference, save_problem
+
+if TYPE_CHECKING:
+    from sprnnc import Artifact
 
 TARGET = "sm_90"
 _ROOT = Path(__file__).parents[1]
@@ -80,21 +83,26 @@ def prepare_artifact(folder: Path, case: Case, target: str) -> str:
 
 def _compile(path: Path, case: Case, target: str) -> tuple[dict[str, Any], str]:
     """Any failure of the compiler is this case's result and stops no other."""
-    import sprnnc
-
     try:
-        artifact = sprnnc.compile(
-            cell_text(case.kind, case.mode, case.hidden, case.accumulate),
-            weights=draw_problem(case).tensors(),
-            batch=case.batch,
-            target=target,
-            dtype=case.dtype,
-            schedule=schedule_of(case),
-        )
+        artifact = compile_case(case, target, schedule_of(case), case.accumulate)
         artifact.save(path)
     except Exception as error:
         return {}, f"{type(error).__name__}: {error}"
     return decisions_of(artifact.plan.choices), ""
+
+
+def compile_case(case: Case, target: str, schedule: Mapping[str, int | str], accumulate: str) -> Artifact:
+    """The artifact of a case's problem, with other decisions than its rung's where ``schedule`` says so."""
+    import sprnnc
+
+    return sprnnc.compile(
+        cell_text(case.kind, case.mode, case.hidden, accumulate),
+        weights=draw_problem(case).tensors(),
+        batch=case.batch,
+        target=target,
+        dtype=case.dtype,
+        schedule=dict(schedule),
+    )
 
 
 def made_from(case: Case) -> str:
@@ -127,17 +135,22 @@ def prepare(
     cases: Sequence[Case],
     folder: Path,
     *,
+    problems_of: Sequence[Case] = (),
     target: str = TARGET,
     workers: int | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Prepares what the folder lacks, the longest work first, in ``workers`` processes (default: cores)."""
+    """Prepares what the folder lacks, the longest work first, in ``workers`` processes (default: cores).
+
+    ``problems_of``: cases that need no artifact, such as a dense model that only peers run.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     missing = [c for c in cases if load_prepared(folder, c) is None]
-    if not missing:
+    lacking = [c for c in problems_of if not problem_path(folder, c).exists()]
+    if not missing and not lacking:
         return
     missing.sort(key=lambda c: -c.total_nonzeros)
-    problems = list({c.problem_name: c for c in missing}.values())
+    problems = list({c.problem_name: c for c in [*lacking, *missing]}.values())
     os.environ.update(_ONE_THREAD)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:

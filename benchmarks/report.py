@@ -1,6 +1,6 @@
 """Writes a results file as tables and plots: no figure in them is typed by hand.
 
-    python -m benchmarks.report benchmarks/results/h200.json [--output DIR]
+    python -m benchmarks.report benchmarks/results/h200.json [--network JSON] [--output DIR]
 
 The file is named after the GPU that the rows name, and the plots lie beside it. The same rows give
 the same bytes.
@@ -9,15 +9,19 @@ the same bytes.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from benchmarks.atomic import write_text
+from benchmarks.report_claims import network_text, tenfold_text
 from benchmarks.report_plots import PLOTS, draw
 from benchmarks.report_tables import (
     ablation_table,
     acceptance_table,
     every_case,
+    flashrnn_table,
     layer_table,
     only_one,
     sweep_table,
@@ -41,8 +45,8 @@ def gpu_slug(gpu: str) -> str:
     return model.group().lower() if model else re.sub(r"\W+", "-", gpu.lower()).strip("-")
 
 
-def report_text(rows: list[Row], slug: str) -> str:
-    """The whole page, in Markdown."""
+def report_text(rows: list[Row], slug: str, network: dict[str, Any] | None = None) -> str:
+    """The whole page, in Markdown; ``network`` is what ``benchmarks.first_light`` wrote."""
     gpu = only_one(rows, "gpu")
     commits = ", ".join(sorted({r["commit"] or "unknown" for r in rows}))
     versions = {name: version for r in rows for name, version in r["versions"].items()}
@@ -53,6 +57,10 @@ def report_text(rows: list[Row], slug: str) -> str:
         _METHOD,
         "## What is asked for\n",
         acceptance_table(rows),
+        "## Ten times the parameters\n",
+        tenfold_text(rows),
+        "## A trained network\n",
+        network_text(network, gpu),
         "## The ablation\n",
         ablation_table(rows),
         _picture(slug, "ablation"),
@@ -60,6 +68,7 @@ def report_text(rows: list[Row], slug: str) -> str:
     for group, title in (("density", "By density"), ("size", "By hidden size"), ("batch", "By batch")):
         sections += [f"## {title}\n", sweep_table(rows, group), _picture(slug, group)]
     sections += ["## The whole layer, input product included\n", layer_table(rows)]
+    sections += ["## FlashRNN\n", flashrnn_table(rows)]
     sections += ["## Every case and every peer\n", every_case(rows)]
     return "\n".join(sections)
 
@@ -68,11 +77,11 @@ def _picture(slug: str, plot: str) -> str:
     return f"![{PLOTS[plot]}]({slug}_{plot}.svg)\n"
 
 
-def write_report(rows: list[Row], folder: Path) -> list[Path]:
+def write_report(rows: list[Row], folder: Path, network: dict[str, Any] | None = None) -> list[Path]:
     """Writes the page and its plots into ``folder``; returns their paths."""
     slug = gpu_slug(only_one(rows, "gpu"))
     page = folder / f"{slug}.md"
-    write_text(page, report_text(rows, slug))
+    write_text(page, report_text(rows, slug, network))
     written = [page]
     for plot in PLOTS:
         path = folder / f"{slug}_{plot}.svg"
@@ -86,12 +95,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("results", type=Path, metavar="JSON")
+    parser.add_argument(
+        "--network", type=Path, metavar="JSON", help="of benchmarks.first_light (default: beside the results)"
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="(default: beside the results)")
     options = parser.parse_args()
     rows = read_rows(options.results)
     if not rows:
         raise SystemExit(f"{options.results} holds no rows")
-    for path in write_report(rows, options.output or options.results.parent):
+    network = options.network or options.results.with_name(f"first_light_{options.results.name}")
+    trained = json.loads(network.read_text()) if network.exists() else None
+    for path in write_report(rows, options.output or options.results.parent, trained):
         print(path)
 
 

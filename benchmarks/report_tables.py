@@ -12,7 +12,7 @@ from benchmarks.rows import FP32_ERROR, REFUSED
 
 # Our fp16 error may be this many times cuDNN's own.
 ERROR_MARGIN = 1.5
-_NOTHING = "–"
+NOTHING = "–"
 
 
 def only_one(rows: Iterable[Row], key: str) -> str:
@@ -42,8 +42,8 @@ def acceptance_table(rows: Sequence[Row]) -> str:
         row = by_name.get(case.name)
         if row is None:
             shape = [case.kind.value, str(case.hidden), str(case.batch), f"{case.density:g}", case.dtype]
-            empty = [_NOTHING] * 6
-            lines.append([*shape, *empty, f"{case.required:g}", "not measured", *[_NOTHING] * 3])
+            empty = [NOTHING] * 6
+            lines.append([*shape, *empty, f"{case.required:g}", "not measured", *[NOTHING] * 3])
         else:
             lines.append([*_shape(row), *_times(row), *_ratio(row), *_verdict(row)])
     return table(heading, lines)
@@ -55,21 +55,21 @@ def _shape(row: Row) -> list[str]:
 
 def _times(row: Row) -> list[str]:
     low, high = row["us_low"], row["us_high"]
-    spread = _NOTHING if low is None else f"{low:.2f} to {high:.2f}"
+    spread = NOTHING if low is None else f"{low:.2f} to {high:.2f}"
     best = row["peers"].get(row["best_peer"])
     return [
-        _us(row["us_per_step"]),
+        us_text(row["us_per_step"]),
         spread,
-        _us(row["floor_us"]),
-        row["best_peer"] or _NOTHING,
-        _us(best),
+        us_text(row["floor_us"]),
+        row["best_peer"] or NOTHING,
+        us_text(best),
     ]
 
 
 def _ratio(row: Row) -> list[str]:
     ratio, required = row["ratio"], row["required"]
     if ratio is None:
-        return [_NOTHING, f"{required:g}", f"no: {row['refusal'] or 'no peer'}"]
+        return [NOTHING, f"{required:g}", f"no: {row['refusal'] or 'no peer'}"]
     return [f"**{ratio:.2f}**", f"{required:g}", "yes" if ratio >= required else "**no**"]
 
 
@@ -77,8 +77,8 @@ def _verdict(row: Row) -> list[str]:
     """Our error, its limit and whether it keeps it."""
     error, limit = row["rel_error"], error_limit(row)
     if error is None or limit is None:
-        return [_error(error), _error(limit), _NOTHING]
-    return [_error(error), _error(limit), "yes" if error <= limit else "**no**"]
+        return [error_text(error), error_text(limit), NOTHING]
+    return [error_text(error), error_text(limit), "yes" if error <= limit else "**no**"]
 
 
 def error_limit(row: Row) -> float | None:
@@ -93,7 +93,7 @@ def ablation_table(rows: Sequence[Row]) -> str:
     """Microseconds a step of every rung of the ladder, a line for each point."""
     lines = []
     for shape, rungs in ablation_points(rows):
-        lines.append([*shape, *(_us(rungs.get(rung.value)) for rung in Rung)])
+        lines.append([*shape, *(us_text(rungs.get(rung.value)) for rung in Rung)])
     return table(["cell", "H", "B", "density", "type", *(f"{r.value}, µs" for r in Rung)], lines)
 
 
@@ -119,12 +119,30 @@ def layer_table(rows: Sequence[Row]) -> str:
     return table(_SHORT, [_short(row) for row in in_group(rows, Group.LAYER.value)])
 
 
+def flashrnn_table(rows: Sequence[Row]) -> str:
+    """The rows that FlashRNN was tried on: its time or its refusal beside ours."""
+    heading = ("cell", "H", "B", "density", "type", "µs", "FlashRNN", "µs", "ratio", "best peer", "µs")
+    return table(heading, [_flashrnn_line(row) for row in in_group(rows, Group.FLASHRNN.value)])
+
+
+def _flashrnn_line(row: Row) -> list[str]:
+    ours, best = row["us_per_step"], row["best_peer"]
+    name = next((n for n in row["peers"] if n.startswith("flashrnn")), None)
+    answer = row["peers"].get(name)
+    words, ratio = str(answer or NOTHING), NOTHING
+    if isinstance(answer, float):
+        words = us_text(answer)
+        ratio = f"**{answer / ours:.2f}**" if ours else NOTHING
+    others = [best or NOTHING, us_text(row["peers"].get(best))]
+    return [*_shape(row), us_text(ours), name or NOTHING, words, ratio, *others]
+
+
 _SHORT = ("cell", "H", "B", "density", "type", "µs", "best peer", "µs", "ratio")
 
 
 def _short(row: Row) -> list[str]:
     ours, _, _, best, best_us = _times(row)
-    ratio = _NOTHING if row["ratio"] is None else f"**{row['ratio']:.2f}**"
+    ratio = NOTHING if row["ratio"] is None else f"**{row['ratio']:.2f}**"
     return [*_shape(row), ours, best, best_us, ratio]
 
 
@@ -150,7 +168,9 @@ def _peer_table(row: Row) -> str:
     lines = []
     for us, name in sorted(measured):
         low, high = row["peer_ranges"][name]
-        lines.append([name, _us(us), f"{low:.2f} to {high:.2f}", _error(row["peer_errors"].get(name))])
+        lines.append(
+            [name, us_text(us), f"{low:.2f} to {high:.2f}", error_text(row["peer_errors"].get(name))]
+        )
     return table(("peer", "µs", "low to high", "error"), lines)
 
 
@@ -163,9 +183,10 @@ def _refusals(row: Row) -> str:
     return "".join(f"- refused, {reason}: {', '.join(names)}\n" for reason, names in by_reason.items())
 
 
-def _us(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, float | int) else _NOTHING
+def us_text(value: Any) -> str:
+    """Microseconds; a refusal or nothing is a dash."""
+    return f"{value:.2f}" if isinstance(value, float | int) else NOTHING
 
 
-def _error(value: float | None) -> str:
-    return _NOTHING if value is None else f"{value:.1e}"
+def error_text(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.1e}"

@@ -1,6 +1,6 @@
-"""Times schedules side by side on the GPU: every case with every setting, the fastest last.
+"""Times schedules side by side on the GPU: every case with every setting, the fastest first.
 
-    python benchmarks/tune.py SETTINGS.json [--output RESULT.json] [--jobs N]
+    python -m benchmarks.tune SETTINGS.json [--output RESULT.json] [--jobs N]
 
 SETTINGS.json: a list of {"cell", "H", "B", "density", "dtype", "accumulate", "settings": [{...}, ...]}; a
 setting overrides decisions of the compiler by name. Everything is compiled first, on all processors.
@@ -11,156 +11,114 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import tempfile
 import time
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from sprnn_runtime.layer import open_layer
+from benchmarks.atomic import write_text
+from benchmarks.cases import Case
+from benchmarks.cells import CellKind
+from benchmarks.ours import Ours
+from benchmarks.prepare import TARGET, Prepared, compile_case
+from benchmarks.problem import Float32, Float64, draw_problem, reference
 
-import sprnnc
-
-GATES = {"rnn": "h", "lstm": "ifgo", "gru": "rzn"}
-CELLS = {
-    "rnn": "h' = tanh(x + Uh @ h)",
-    "lstm": """i = sigmoid(x + Ui @ h)
-  f = sigmoid(x + Uf @ h)
-  g = tanh(x + Ug @ h)
-  o = sigmoid(x + Uo @ h)
-  c' = f * c + i * g
-  h' = o * tanh(c')""",
-    "gru": """r = sigmoid(x + Ur @ h)
-  z = sigmoid(x + Uz @ h)
-  n = tanh(x + r * (Un @ h))
-  h' = n + z * (h - n)""",
-}
-STEPS = 256
+Asked = Mapping[str, Any]  # an entry of SETTINGS.json
+Row = dict[str, Any]
+_SHAPE = ("cell", "H", "B", "density", "dtype")
 
 
-def source(case: dict[str, Any]) -> str:
-    """The recurrent part of a cell as text: ``x`` is added to every gate."""
-    gates, states = GATES[case["cell"]], "h[H], c[H]" if case["cell"] == "lstm" else "h[H]"
-    weights = ", ".join(f"U{g}[H, H]" for g in gates)
-    return (
-        f"cell C(H) {{\n  input x[H]\n  state {states}\n  weight {weights} as_stored\n"
-        f"  {CELLS[case['cell']]}\n  output h'\n}}\n"
-        f"model m {{\n  dtype {case['dtype']}\n  accumulate {case['accumulate']}\n"
-        f"  layer main = C(H={case['H']})\n}}\n"
-    )
+def case_of(asked: Asked) -> Case:
+    return Case(CellKind[asked["cell"].upper()], asked["H"], asked["B"], asked["density"], asked["dtype"])
 
 
-def tensors(case: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Unstructured patterns of exactly the density, representable in fp16."""
-    rng, size = np.random.default_rng(case["H"]), case["H"]
-    count = round(case["density"] * size * size)
-    made = {}
-    for gate in GATES[case["cell"]]:
-        flat = np.zeros(size * size, np.float32)
-        where = rng.choice(size * size, count, replace=False)
-        flat[where] = rng.standard_normal(count) * 0.5 / np.sqrt(case["density"] * size)
-        made[f"U{gate}"] = flat.astype(np.float16).astype(np.float32).reshape(size, size)
-    return made
+def build(job: tuple[Asked, Asked, Path]) -> Row:
+    """Saves one setting's artifact, and returns facts about it or why there is none."""
+    import sprnnc
 
-
-def build(job: tuple[dict[str, Any], dict[str, Any]]) -> tuple[bytes | None, dict[str, Any]]:
-    """An artifact's bytes, or why there is none."""
-    case, setting = job
+    asked, setting, path = job
     began = time.perf_counter()
     try:
-        artifact = sprnnc.compile(
-            source(case), weights=tensors(case), batch=case["B"], target="sm_90", schedule=setting
-        )
+        artifact = compile_case(case_of(asked), TARGET, setting, asked["accumulate"])
     except sprnnc.CompileError as error:
-        return None, {"refused": str(error)[:300]}
+        return {"refused": str(error)[:300]}
+    artifact.save(path)
     phase, used = artifact.plan.phases[0], artifact.manifest.resources["recurrence"]
-    facts = {
+    return {
         "lanes": artifact.plan.spaces[0].lanes_per_row,
         "warps": phase.gather_warps,
         "slots": [phase.register_slots, phase.shared_slots, phase.streamed_slots],
         "registers": used.registers,
         "compile_s": round(time.perf_counter() - began, 1),
     }
-    return artifact.to_bytes(), facts
 
 
-def measure(data: bytes, case: dict[str, Any], repeats: int) -> dict[str, float]:
+def measure(path: Path, case: Case, repeats: int) -> Row:
     """Median microseconds a step of one call, and the relative error against float64."""
-    from sprnn_runtime.layer import read
-
-    x = np.random.default_rng(1).standard_normal((STEPS, case["B"], case["H"])).astype(np.float16)
-    with open_layer(read(data, "artifact"), "cuda") as layer:
-        y, _ = layer(x.astype(np.float32))
-        times = layer.time_us(x.astype(np.float32), repeats)
-    expected = reference(case, x.astype(np.float64))
-    error = float(np.linalg.norm(y - expected) / np.linalg.norm(expected))
-    return {"us": statistics.median(times), "low": min(times), "error": error}
+    x, expected = _expected(case)
+    with Ours.open(Prepared(path, path, {}, ""), x, expected, case.dtype) as ours:
+        ours.time(repeats)
+    return {"us": statistics.median(ours.times_us), "low": min(ours.times_us), "error": ours.error}
 
 
-_known: dict[str, np.ndarray] = {}
+@lru_cache(maxsize=2)  # the settings of a case follow each other
+def _expected(case: Case) -> tuple[Float32, Float64]:
+    problem = draw_problem(case)
+    return problem.x, reference(problem)
 
 
-def reference(case: dict[str, Any], x: np.ndarray) -> np.ndarray:
-    """float64, with SciPy's sparse products."""
-    from scipy.sparse import csr_array
-
-    key = json.dumps({k: case[k] for k in ("cell", "H", "B", "density")})
-    if key not in _known:
-        u = {n: csr_array(t.astype(np.float64)) for n, t in tensors(case).items()}
-        h, c, ys = np.zeros((case["H"], case["B"])), 0.0, []
-        for x_t in x.transpose(0, 2, 1):
-            a = {n[1:]: m @ h for n, m in u.items()}
-            if case["cell"] == "rnn":
-                h = np.tanh(x_t + a["h"])
-            elif case["cell"] == "lstm":
-                c = sigmoid(x_t + a["f"]) * c + sigmoid(x_t + a["i"]) * np.tanh(x_t + a["g"])
-                h = sigmoid(x_t + a["o"]) * np.tanh(c)
-            else:
-                r, z = sigmoid(x_t + a["r"]), sigmoid(x_t + a["z"])
-                n = np.tanh(x_t + r * a["n"])
-                h = n + z * (h - n)
-            ys.append(h.T)
-        _known[key] = np.stack(ys)
-    return _known[key]
-
-
-def sigmoid(a: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-a))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("settings", type=Path)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--jobs", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=15)
-    options = parser.parse_args()
-    cases = json.loads(options.settings.read_text())
-    jobs = [(case, s) for case in cases for s in case["settings"]]
-    began = time.perf_counter()
-    rows: list[dict[str, Any]] = []
-    with ProcessPoolExecutor(options.jobs) as pool:
-        for (case, setting), (data, facts) in zip(jobs, pool.map(build, jobs), strict=True):
-            row = {k: case[k] for k in ("cell", "H", "B", "density", "dtype")} | {"setting": setting} | facts
-            if data is not None:
+def tune(cases: list[Asked], folder: Path, jobs: int, repeats: int) -> list[Row]:
+    """A row for every setting: compiled in ``folder`` by ``jobs`` processes, timed as it comes."""
+    work = [(case, setting) for case in cases for setting in case["settings"]]
+    paths = [folder / f"{i}.sprnnx" for i in range(len(work))]
+    rows: list[Row] = []
+    with ProcessPoolExecutor(jobs) as pool:
+        facts = pool.map(build, [(*pair, path) for pair, path in zip(work, paths, strict=True)])
+        for (asked, setting), path, known in zip(work, paths, facts, strict=True):
+            row = {key: asked[key] for key in _SHAPE} | {"setting": setting} | known
+            if "refused" not in row:
                 try:
-                    row |= measure(data, case, options.repeats)
+                    row |= measure(path, case_of(asked), repeats)
                 except Exception as error:  # one bad setting must not lose the others
                     row["failed"] = str(error)[:300]
             rows.append(row)
-    print(f"{len(rows)} settings in {time.perf_counter() - began:.0f} s")
+    return rows
+
+
+def show(cases: Iterable[Asked], rows: Iterable[Row]) -> None:
+    """Prints a case's settings below its shape, the fastest first."""
     for case in cases:
-        mine = [r for r in rows if all(r[k] == case[k] for k in ("cell", "H", "B", "density", "dtype"))]
+        mine = [r for r in rows if all(r[k] == case[k] for k in _SHAPE)]
         print(case["cell"], case["H"], "B", case["B"], case["density"], case["dtype"])
         for r in sorted(mine, key=lambda r: r.get("us", 1e9)):
             print(
                 f"  {r.get('us', float('nan')):7.3f} {r.get('low', float('nan')):7.3f}"
                 f" err {r.get('error', 0):.1e} L{r.get('lanes')} w{r.get('warps')}"
                 f" slots {r.get('slots')} regs {r.get('registers')} {r.get('compile_s')}s {r['setting']}"
-                f" {r.get('failed', r.get('refused', ''))[:100]}"
+                f" {str(r.get('failed', r.get('refused', '')))[:100]}"
             )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("settings", type=Path)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--jobs", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=15)
+    options = parser.parse_args()
+    cases = json.loads(options.settings.read_text())
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = tune(cases, Path(folder), options.jobs, options.repeats)
+    print(f"{len(rows)} settings in {time.perf_counter() - began:.0f} s")
+    show(cases, rows)
     if options.output:
-        options.output.write_text(json.dumps(rows, indent=1))
+        write_text(options.output, json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

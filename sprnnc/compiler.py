@@ -180,7 +180,7 @@ def _schedule_and_build(
     A plan that spills goes back to 6: first without a second register a slot, then with fewer slots.
     """
     limit: int | None = None
-    for _ in range(_BUILD_ATTEMPTS):
+    for left in reversed(range(_BUILD_ATTEMPTS)):
         with trace.stage("schedule") as dump:
             plan = schedule_stage.assemble(model, recurrence, layout, choices, batch, target, limit)
             dump(schedule_stage.print_plan(plan))
@@ -197,12 +197,11 @@ def _schedule_and_build(
         used = cubin.resources["recurrence"]
         if used.spill_bytes == 0:
             return plan, kernel, source, cubin
-        limit = _fewer_slots(plan, limit, used.spill_bytes)
+        limit = _fewer_slots(plan, limit, used.spill_bytes) if left > 1 else 0
     raise fail(
         "E411",
         f"the kernel spills {used.spill_bytes} bytes of registers even with {limit} register slots",
-        help="a smaller batch, fewer threads (threads = 256), more blocks or fewer lanes a row leave each "
-        "thread more registers",
+        help="a smaller batch, fewer threads, more blocks or fewer lanes a row leave a thread more registers",
     )
 
 

@@ -60,7 +60,7 @@ def execute(
         raise fail("E601", f"unknown device '{device}'", help=f"expected one of {', '.join(DEVICES)}")
     loaded = artifact if isinstance(artifact, Artifact) else Artifact.load(Path(artifact))
     x = _checked_input(loaded, x)
-    state = _checked_state(loaded, state or {})
+    state = _checked_state(loaded, {} if state is None else state)
     began = time.perf_counter()
     y, after, used, note = _run(loaded, x, state, device, seed)
     seconds = time.perf_counter() - began

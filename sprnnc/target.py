@@ -65,12 +65,12 @@ TARGETS = {
             512,
             "H100 SXM, H200",
             True,
-            200,
+            120,
             clock_ghz=1.98,
             exchange_us=_H200_EXCHANGE_US,
         ),
-        Target("sm_100", "sm_100", 148, 65536, 227 * 1024, 512, "B200", True, 200),
-        Target("sm_120", "sm_120", 170, 65536, 99 * 1024, 512, "RTX 5090 class", True, 200),
+        Target("sm_100", "sm_100", 148, 65536, 227 * 1024, 512, "B200", True, 120),
+        Target("sm_120", "sm_120", 170, 65536, 99 * 1024, 512, "RTX 5090 class", True, 120),
         Target("sim", None, 4, 16384, 48 * 1024, 64, "a small device that exists on the CPU only", True),
     )
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+sys.path.insert(0, str(ROOT))  # the benchmarks are tested too, but are no part of the installed package
 
 settings.register_profile("sprnnc", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sprnnc")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from benchmarks.cases import Case
-from benchmarks.cells import Mode
+from benchmarks.cells import CellKind, Mode
 from benchmarks.peers import flashrnn_peer, torch_peer
 from benchmarks.peers.inputs import PeerInputs
 from benchmarks.peers.library import PeerLibrary
@@ -17,7 +17,7 @@ FP16, TF32, FP32 = Precision.FP16, Precision.TF32, Precision.FP32
 
 # Dense kernels may like a full tensor-core tile of columns better than a few.
 PADDED_BATCH = 8
-_CUDNN_ALGORITHMS = {"standard": 0, "persist_static": 1, "persist_dynamic": 2, "persist_static_small_h": 3}
+CUDNN_ALGORITHMS = {"standard": 0, "persist_static": 1, "persist_dynamic": 2, "persist_static_small_h": 3}
 _CUSPARSE_ALGORITHMS = {"csr_alg1": 4, "csr_alg2": 6, "csr_alg3": 12}
 # Beyond these the dynamic algorithm takes many times the best peer's time, and as long to build.
 _DYNAMIC_WEIGHTS, _DYNAMIC_BATCH = 24_000_000, 8
@@ -40,9 +40,9 @@ def peers_of(
 
     ``flashrnn_seconds``: time that FlashRNN may take to build its kernel; 0 leaves it out.
     """
-    peers = [*_cudnn(case, library), *_cublas(case, library), *_cusparse(case, library), *_torch(case)]
+    peers = [*cudnn_peers(case, library), *_cublas(case, library), *_cusparse(case, library), *_torch(case)]
     if flashrnn_seconds > 0:
-        peers.append(_flashrnn(case, flashrnn_seconds))
+        peers.append(flashrnn_peer_of(case, flashrnn_seconds))
     peers = [p for p in peers if p.precision.may_compete_with(case.dtype)]
     return [p for p in peers if _is_strong(p, case)] if strongest_only else peers
 
@@ -52,8 +52,9 @@ def _is_strong(peer: Peer, case: Case) -> bool:
     return case.dtype == "fp32" or unpadded in _STRONGEST or peer.system == "flashrnn"
 
 
-def _cudnn(case: Case, library: PeerLibrary) -> Iterator[Peer]:
-    for variant, algorithm in _CUDNN_ALGORITHMS.items():
+def cudnn_peers(case: Case, library: PeerLibrary) -> Iterator[Peer]:
+    """Every algorithm at every precision, at the case's batch and padded."""
+    for variant, algorithm in CUDNN_ALGORITHMS.items():
         run: Run = partial(_run_cudnn, library, algorithm)
         if variant == "persist_dynamic":
             run = partial(_run_dynamic, run)
@@ -95,10 +96,12 @@ def _torch(case: Case) -> Iterator[Peer]:
         yield Peer("torch", "nn", precision, case.batch, False, torch_peer.run)
 
 
-def _flashrnn(case: Case, seconds: float) -> Peer:
+def flashrnn_peer_of(case: Case, seconds: float) -> Peer:
+    """FlashRNN, which may take ``seconds`` to build its kernel."""
     batch = -(-case.batch // PADDED_BATCH) * PADDED_BATCH
     run: Run = partial(flashrnn_peer.run, seconds)
-    return Peer("flashrnn", "fused", Precision.BF16, batch, batch != case.batch, run)
+    variant = "alternating" if case.kind is CellKind.GRU else "fused"
+    return Peer("flashrnn", variant, Precision.BF16, batch, batch != case.batch, run)
 
 
 def _over_precisions(case: Case, system: str, variant: str, run: Run) -> Iterator[Peer]:

@@ -8,6 +8,7 @@ Both are written and read by ``flashrnn_peer``.
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import json
 import sys
@@ -19,7 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.peers.flashrnn_layouts import Alternating, Fused
+
 Arrays = dict[str, NDArray[Any]]
+# Cycles in which the call is enqueued: the processor's time does not count, unless the call itself waits.
+_HELD_CYCLES = 2_000_000
 
 
 def main(question: str, answer: str) -> None:
@@ -39,29 +44,32 @@ def main(question: str, answer: str) -> None:
 def prepare(torch: Any, arrays: Arrays, function: str) -> Callable[[], Any]:
     """A call that runs the whole sequence and returns h [T, B, H] on the GPU.
 
-    Everything lies as the kernel wants it before the call: inputs [T, B, heads, H, gates], states
-    [states, B, heads, H], recurrent matrices [heads, H, gates, H], biases [heads, H, gates].
+    Everything lies as the kernel wants it before the call, with one head: states [states, B, 1, H], the rest
+    as its layout says.
     """
     core = load_core(torch)
+    layout: Fused | Alternating = Alternating() if function == "gru" else Fused()
     gates, hidden = arrays["bias"].shape
-    batch = arrays["x"].shape[1]
+    steps, batch, _ = arrays["x"].shape
     config = core.FlashRNNConfig(
-        backend="cuda_fused", function=function, hidden_dim=hidden, num_heads=1, batch_size=batch
+        backend=layout.backend, function=function, hidden_dim=hidden, num_heads=1, batch_size=batch
     )
-    kernel = core._FlashRNNCUDAFused.instance(config)
+    kernel = getattr(core, layout.kernel).instance(config)
     x = on_gpu(torch, arrays["x"])
-    recurrent = on_gpu(torch, arrays["recurrent"].transpose(1, 0, 2)[None])
-    bias = on_gpu(torch, arrays["bias"].T[None])
+    recurrent = on_gpu(torch, layout.recurrent(arrays["recurrent"])[None])
+    bias = on_gpu(torch, layout.bias(arrays["bias"])[None])
     state = torch.zeros(config.num_states, batch, 1, hidden, dtype=torch.bfloat16, device="cuda")
+    shape = steps, batch, 1, *layout.gated(hidden, gates)
     if "input_weights" in arrays:
-        # Rows in the order [H, gates], so that the product already lies as the kernel wants it.
-        weights = on_gpu(torch, arrays["input_weights"].transpose(1, 0, 2).reshape(-1, hidden))
+        # Rows in an order in which the product already lies as the kernel wants it.
+        weights = on_gpu(torch, layout.rows(arrays["input_weights"]).reshape(-1, hidden))
 
         def inputs() -> Any:
-            return (x.reshape(-1, hidden) @ weights.T).reshape(*x.shape[:2], 1, hidden, gates)
+            return (x.reshape(-1, hidden) @ weights.T).reshape(*shape)
 
     else:
-        repeated = x[:, :, None, :, None].expand(-1, -1, 1, -1, gates).contiguous()
+        one = x.reshape(steps, batch, 1, *layout.gated(hidden, 1))
+        repeated = one.expand(*shape).contiguous()
 
         def inputs() -> Any:
             return repeated
@@ -78,7 +86,8 @@ def load_core(torch: Any) -> Any:
     """FlashRNN's module, with what keeps it from building here replaced.
 
     Its own query of the GPU does not compile with CUDA 13, whose cudaDeviceProp lost members; its pause
-    before each build is for builds in parallel; its backward kernel need not work.
+    before each build is for builds in parallel; its backward kernel need not work; and it builds kernels
+    whose long names agree in their first letters over each other.
     """
     core: Any = importlib.import_module("flashrnn.flashrnn.flashrnn")
     properties = torch.cuda.get_device_properties(0)
@@ -94,7 +103,20 @@ def load_core(torch: Any) -> Any:
     )
     builder: Any = importlib.import_module("flashrnn.flashrnn.cuda_init")
     builder.time = types.SimpleNamespace(sleep=lambda seconds: None)
+    builder._load = functools.partial(load_once, builder._load)
     return core
+
+
+def load_once(load: Callable[..., Any], name: str, sources: Any, **options: Any) -> Any:
+    """Builds under a name of its own for every set of flags: a later process finds the build there.
+
+    A build that was killed leaves a lock, for which the next one would wait without end.
+    """
+    flags = json.dumps([name, options["extra_cflags"], options["extra_cuda_cflags"]])
+    unique = f"{name.split('_')[0]}_{hashlib.sha256(flags.encode()).hexdigest()[:16]}"
+    extension: Any = importlib.import_module("torch.utils.cpp_extension")
+    Path(extension._get_build_directory(unique, False), "lock").unlink(missing_ok=True)
+    return load(unique, sources, **options)
 
 
 def timed(
@@ -105,6 +127,7 @@ def timed(
     times = []
     with torch.inference_mode():
         for _ in range(warmups + repeats):
+            torch.cuda._sleep(_HELD_CYCLES)
             first.record()
             y = call()
             last.record()

@@ -107,9 +107,10 @@ class Layer:
         with self._lock:
             self._check_open()
             _check_budget(budget_ns)
+            given = {} if state is None else self._check_names(state)
             if self._device.accepts(x):
-                return self._run_in_place(x, state or {}, budget_ns)
-            return self._run_numpy(self._check_input(x), state or {}, budget_ns)
+                return self._run_in_place(x, given, budget_ns)
+            return self._run_numpy(self._check_input(x), given, budget_ns)
 
     def _run_numpy(
         self, x: Array, state: Mapping[str, Any], budget_ns: int | None
@@ -239,13 +240,16 @@ class Layer:
             raise InputError("E604", f"input has no time steps, expected {expected} with T at least 1")
         return _as_float32(array)
 
-    def _initial(self, buffer: Buffer, state: Mapping[str, Any]) -> Array:
-        known = {b.state for b in self._states()}
+    def _check_names(self, state: Any) -> Mapping[str, Any]:
+        known = [b.state for b in self._states()]
         if not isinstance(state, Mapping):
             raise InputError("E604", f"the state is {type(state).__name__}, expected arrays by name")
-        unknown = sorted(set(state) - known)
+        unknown = [str(name) for name in state if name not in known]
         if unknown:
-            raise InputError("E604", f"unknown states {unknown}; the cell has {sorted(known)}")
+            raise InputError("E604", f"unknown states {unknown}; the cell has {known}")
+        return state
+
+    def _initial(self, buffer: Buffer, state: Mapping[str, Any]) -> Array:
         if buffer.state not in state:
             return np.zeros(buffer.dims(0), np.float32)
         array = _as_array(state[buffer.state], f"state '{buffer.state}'")

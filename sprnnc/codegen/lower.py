@@ -22,7 +22,7 @@ from sprnnc.codegen.model import (
     Total,
 )
 from sprnnc.codegen.names import Names
-from sprnnc.codegen.units import UnitFields, row_sums
+from sprnnc.codegen.units import UnitFields
 from sprnnc.passes.recurrence import Phase, Recurrence
 from sprnnc.schedule.choices import Activations, Encoding, Exchange, Tier, Unpack
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup
@@ -54,9 +54,7 @@ def lower_to_kernel(
         flag_at=plan.flag_at_bytes,
         late_io=bool(recurrence.phases) and not levels[0].loops,
         sums=_sums(plan),
-        row_sums=row_sums(plan.tile.rows),
         lamport=plan.choices.exchange.value is Exchange.LAMPORT,
-        pauses=_pauses(plan),
         keeps_packed=plan.unpack is Unpack.EACH_STEP,
         constants=_constants(recurrence, plan),
         input_products=tuple(
@@ -116,12 +114,14 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
             c("kRun", plan.tile.run, "positions that one load of the operand brings"),
         ]
     if recurrence.phases:
-        constants.append(c("kChain", choices.chain.value, "fp16 additions before a sum is joined to fp32"))
+        constants.append(
+            c("kChain", choices.chain.value, "fp16 additions of each of two chains before fp32 takes over")
+        )
     if choices.exchange.value is Exchange.BARRIER and recurrence.phases:
         constants.append(c("kPhases", len(recurrence.phases), "exchanges a step"))
     elif any(not p.couriers for p in plan.phases):
         constants.append(c("kPolls", choices.polls_in_flight.value, "polls of a thread in flight"))
-    if _pauses(plan):
+    if choices.exchange.value is Exchange.LAMPORT and recurrence.phases:
         constants.append(
             c("kFirstPoll", choices.first_poll_cycles.value, "cycles before what others publish can be there")
         )
@@ -130,15 +130,6 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
     for p in plan.phases:
         constants += _phase_constants(p, plan)
     return tuple(constants)
-
-
-def _pauses(plan: Plan) -> bool:
-    choices = plan.choices
-    return (
-        choices.exchange.value is Exchange.LAMPORT
-        and choices.first_poll_cycles.value > 0
-        and bool(plan.phases)
-    )
 
 
 def _phase_constants(p: PhasePlan, plan: Plan) -> list[Constant]:
@@ -215,7 +206,7 @@ def _sums(plan: Plan) -> str:
     """The C type of a lane's partial sums of one row, or of those of a tile."""
     kind = "HalfSums" if plan.accumulate is DType.FP16 else "FloatSums"
     if plan.encoding is Encoding.BLOCK:
-        return f"Tile{kind}<Storage, kTileRows, kWidth, kGroups>"
+        return f"Tile{kind}<Storage, kTileRows, kTileColumns, kWidth, kGroups>"
     return f"{kind}<Storage, kWidth, kGroups>"
 
 

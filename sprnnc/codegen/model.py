@@ -166,17 +166,15 @@ class LevelModel:
 
 @dataclass(frozen=True, slots=True)
 class KernelModel:
-    """A whole source file. ``sums``: the C type of a lane's sums of a row, ``row_sums`` of each group."""
+    """A whole source file. ``sums``: the C type of a lane's sums of a row."""
 
     banner: tuple[str, ...]
     helpers: tuple[tuple[str, str], ...]
     storage: str
     sums: str
-    row_sums: str
     flag_at: int
     late_io: bool
     lamport: bool
-    pauses: bool
     keeps_packed: bool
     constants: tuple[Constant, ...]
     input_products: tuple[InputProductModel, ...]

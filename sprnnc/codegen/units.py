@@ -104,7 +104,7 @@ class UnitFields:
             places=plan.places,
             lanes_constant=f"kLanes{space_name}",
             place_of_lane=_place_of_lane(f"kLanes{space_name}", plan.rows),
-            owners=row_sums(plan.rows),
+            owners=_owners(plan.rows),
             struct=f"Unit{space_name}",
             array=f"units_of_{space_name}",
             fields=tuple(f for f in fields if f.names),
@@ -147,8 +147,8 @@ class UnitFields:
         return any(isinstance(n, Ref) and n.name == name for v in values for n in walk(v))
 
 
-def row_sums(rows: int) -> str:
-    """Sums that the lanes of a row of ``rows`` units end with, in each column group."""
+def _owners(rows: int) -> str:
+    """Lanes of a row of ``rows`` units that end with a total: one for each unit and column of a group."""
     return "kWidth" if rows == 1 else "kTileRows * kWidth"
 
 

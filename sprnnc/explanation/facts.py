@@ -66,7 +66,7 @@ class Facts:
 def gather_facts(
     artifact: Artifact, measurement: Measurement | None = None, compare_orders: bool = False
 ) -> Facts:
-    """The facts; with ``compare_orders`` every matrix is laid out twice more."""
+    """The facts; with ``compare_orders`` every matrix is laid out three times more."""
     plan = artifact.plan
     recurrence = split_into_phases(artifact.model.cell)
     target = find_target(plan.target)

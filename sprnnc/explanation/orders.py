@@ -1,4 +1,4 @@
-"""What the other orders of the loads would cost for an artifact's matrices: the paper's greedy, and none."""
+"""What the other orders of the loads would cost for an artifact's matrices, the paper's greedy one too."""
 
 from __future__ import annotations
 

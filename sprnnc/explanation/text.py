@@ -51,6 +51,7 @@ def heading(artifact: Artifact, target: Target) -> list[str]:
     """Two lines: the cell and its sizes, the device and its numbers."""
     plan, cell = artifact.plan, artifact.model.cell
     spaces = {s.name: s.size for w in cell.weights for s in (w.rows, w.cols)}
+    spaces |= {v.space.name: v.space.size for v in (*cell.inputs, *cell.states, *cell.params)}
     sizes = ", ".join(f"{name} = {size}" for name, size in spaces.items())
     return [
         f"{artifact.model.name}: {cell.name} with {sizes}",

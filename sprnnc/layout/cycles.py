@@ -8,8 +8,8 @@ from enum import Enum
 # Hopper, measured: a dependent shuffle and add; warps that issue side by side on one SM.
 ROUND_CYCLES = 28
 SCHEDULERS = 4
-# Cycles an instruction of a gather: where several warps share a scheduler, and where one has it alone.
-SHARED_ISSUE, LONE_ISSUE = 1.3, 1.8
+# Cycles an instruction of a gather, by how many warps share a scheduler: one, two, or more.
+ISSUE_CYCLES = (1.8, 1.4, 1.3)
 # Cycles of a warp's load of 128 bytes from L2, all SMs loading.
 STREAMED_CYCLES = 6
 # Instructions around one shuffle: choose what to give and what to keep, shuffle, add.
@@ -37,9 +37,13 @@ class GatherBounds:
     alone: float
 
     @staticmethod
-    def of(wavefronts: float, busiest: float, alone: float) -> GatherBounds:
-        """From wavefronts and from instructions: of the busiest scheduler and of the longest warp."""
-        return GatherBounds(wavefronts, SHARED_ISSUE * busiest, LONE_ISSUE * alone)
+    def of(wavefronts: float, busiest: float, alone: float, warps: int) -> GatherBounds:
+        """From wavefronts and from instructions: of the busiest scheduler and of the longest warp.
+
+        ``warps``: that gather; a scheduler has every fourth of them.
+        """
+        sharing = max(1, min(-(-warps // SCHEDULERS), len(ISSUE_CYCLES)))
+        return GatherBounds(wavefronts, ISSUE_CYCLES[sharing - 1] * busiest, ISSUE_CYCLES[0] * alone)
 
     @property
     def cycles(self) -> float:

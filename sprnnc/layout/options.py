@@ -52,7 +52,8 @@ class LayoutOptions:
     hold in registers; the others cost a load of ``slot_words`` words each, from shared memory as far as
     ``shared_bytes`` are free.
     ``width`` and ``groups``: batch columns of a load, and loads a position. ``slot_instructions``:
-    instructions that one slot costs a warp. ``even_banks``: whether units may move to even banks out.
+    instructions that one slot costs a warp, and ``unpack_instructions`` more where unpacked slots do not
+    fit into registers. ``even_banks``: whether units may move to even banks out.
     ``tile``: the values of a slot; the loads of its columns are what lanes do together.
     """
 
@@ -67,6 +68,7 @@ class LayoutOptions:
     shared_bytes: int
     slot_words: int
     slot_instructions: float
+    unpack_instructions: int
     tile: Tile = ONE_VALUE
 
     @property
@@ -106,15 +108,17 @@ class LayoutOptions:
         what one warp can issue alone; then rows are added up.
         """
         shuffles = self.groups * reduction_shuffles(lanes_per_row, self.sums)
-        wavefronts = busiest = alone = own = 0.0
+        wavefronts = busiest = alone = 0.0
+        own = sum(b.slots for b in bundles)
+        most = max((b.warps for b in bundles), default=0)
+        each = self.slot_instructions + self.unpack_instructions * (2 * own > self.register_slots)
         for b in bundles:
-            instructions = b.slots * self.slot_instructions + SHUFFLE_INSTRUCTIONS * shuffles
+            instructions = b.slots * each + SHUFFLE_INSTRUCTIONS * shuffles
             wavefronts += b.warps * (b.wavefronts * self.groups + shuffles)
             busiest += -(-b.warps // SCHEDULERS) * instructions
             alone += instructions
-            own += b.slots
-        wavefronts += self._memory_cycles(_RESERVE * own, max((b.warps for b in bundles), default=0))
-        bounds = GatherBounds.of(wavefronts, busiest, alone)
+        wavefronts += self._memory_cycles(_RESERVE * own, most)
+        bounds = GatherBounds.of(wavefronts, busiest, alone, most)
         return bounds.cycles + ROUND_CYCLES * sum(reduction_rounds(lanes_per_row, self.sums))
 
     def _memory_cycles(self, slots: float, warps: int) -> float:

@@ -18,6 +18,9 @@ from sprnnc.layout.options import LANES, LayoutOptions
 from sprnnc.layout.partition import NOBODY, IntArray, Partition
 from sprnnc.passes.recurrence import Recurrence
 
+# Fewer lanes a row leave fewer warps to hide latency, which the estimate does not see: they must gain more.
+_SAFE_LANES, _DOUBT = 16, 1.08
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpacePlacement:
@@ -65,7 +68,7 @@ def place_units(
         units = options.tile.rows if rows else 1  # of a row
         owner = partition.spaces[space.name].block[::units]
         cycles = {n: _cycles(rows, owner, partition.blocks, n, options) for n in options.candidates}
-        lanes = min(cycles, key=cycles.__getitem__)
+        lanes = min(cycles, key=lambda n: cycles[n] * (_DOUBT if n < _SAFE_LANES else 1.0))
         placed = _place(rows, owner, partition.blocks, lanes, options.warps, cycles)
         placements[space.name] = _with_units(placed, units)
     return placements

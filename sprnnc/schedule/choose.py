@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from sprnnc.cell.ir import DType, Model, ScheduleEntry
-from sprnnc.diagnostics import CompileError, Diagnostic, near_match
+from sprnnc.diagnostics import CompileError, Diagnostic, near_match, whole_number
 from sprnnc.layout.options import LANES_PER_ROW, BankOrder
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Activations, Choice, Choices, Exchange, Fetch, Indices, UnitOrder, Unpack
@@ -18,6 +18,7 @@ from sprnnc.target import Target
 MAX_BATCH = 64
 _EXCHANGE_BUDGET_BYTES = 64 << 20
 _SMALL_EXCHANGE_BYTES, _FEW_THREADS, _MANY_COLUMNS = 8192, 256, 16
+_READY_EARLY_CYCLES = 60  # few warps with few units are done sooner, and would look too early
 _ENUMS: dict[str, type[Enum]] = {
     "exchange": Exchange,
     "fetch": Fetch,
@@ -122,7 +123,8 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "unroll": Choice(4, "loads of slots that overlap where they come from memory, 16 bytes each"),
         "prefetch": Choice(4, "streamed loads of 16 bytes on their way while the block waits"),
         "chain": Choice(
-            16, "fp16 additions before the sum is joined to fp32: about as precise as rounding the output"
+            8,
+            "fp16 additions in a row before fp32 takes over: more precise than rounding the output",
         ),
         "steps_per_launch": Choice(
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
@@ -139,11 +141,13 @@ def _threads(target: Target, step_bytes: int, columns: int) -> Choice[int]:
 
 
 def _first_poll(target: Target, step_bytes: int) -> Choice[int]:
-    """A poll that comes before the data only delays the stores that it waits for, and larger vectors more."""
+    """A copy that comes before the data only delays the stores that it waits for, and larger ones more."""
     if not target.first_poll_cycles:
         return Choice(0, "there is nothing to wait for")
-    cycles = target.first_poll_cycles + 5 * (step_bytes // 1024)
-    return Choice(cycles, "what the others publish is not there before: an earlier look would delay it")
+    cycles = target.first_poll_cycles + max(0, 4 * (step_bytes // 1024 - 16))
+    if step_bytes <= _SMALL_EXCHANGE_BYTES:
+        cycles += _READY_EARLY_CYCLES
+    return Choice(min(cycles, 300), "what the others publish is not there before: an earlier look delays it")
 
 
 def _activations(dtype: DType) -> Choice[Activations]:
@@ -179,9 +183,9 @@ def _override(
         )
     if entry.name in _ENUMS:
         return _override_enum(made, entry, _ENUMS[entry.name])
-    value = entry.value
-    if isinstance(value, bool) or not isinstance(value, int):
-        return Diagnostic("E403", f"{entry.name} = {value!r}: expected an integer", entry.span)
+    value = whole_number(entry.value)
+    if value is None:
+        return Diagnostic("E403", f"{entry.name} = {entry.value!r}: expected an integer", entry.span)
     why = _refusal(entry.name, value, target, batch, dtype)
     if why:
         return Diagnostic("E404", f"{entry.name} = {value} cannot be: {why}", entry.span)

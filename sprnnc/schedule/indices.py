@@ -100,8 +100,8 @@ def _largest(
     width = choices.column_width.value
     rows = min(rows, _most_rows(width, -(-batch // width), choices, target))
     columns = min(columns, _MOST_COLUMNS)
-    if model.accumulate is DType.FP16:  # a chain is no shorter than the columns of a tile
-        columns = min(columns, 1 << choices.chain.value.bit_length() - 1)
+    if model.accumulate is DType.FP16:  # two chains have room for the columns of a tile
+        columns = min(columns, 2 << choices.chain.value.bit_length() - 1)
     size = max(s.size for s in recurrence.spaces)
     while rows * columns > _MOST_VALUES or not _evenly_owned(size, choices.blocks.value, max(rows, columns)):
         rows, columns = (rows // 2, columns) if rows >= columns else (rows, columns // 2)

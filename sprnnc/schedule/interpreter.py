@@ -140,33 +140,44 @@ class PlanInterpreter:
             return sums
         value, position = self._slots[plan.index]
         for segment in group.segments:
-            run = slice(first, first + segment.slots)
+            mine = slice(first, first + segment.slots)
             sums += self._segment_sums(
-                value[:, :, run], position[:, :, run], operand, self._chain(segment.tier)
+                value[:, :, mine], position[:, :, mine], operand, self._joined(segment.tier)
             )
             first += segment.slots
         return sums
 
-    def _chain(self, tier: Tier) -> int:
-        """Slots added in fp16 before they are joined to fp32: no chain outlasts one run of slots."""
-        chain = self._plan.chain_slots
-        return chain if tier is Tier.REGISTER else min(chain, self._plan.slot_format.slots_per_run)
+    def _joined(self, tier: Tier) -> int:
+        """Slots after which two chains of fp16 additions are joined to fp32; in memory, some whole runs."""
+        most, form = self._plan.chain_slots, self._plan.slot_format
+        if tier is Tier.REGISTER:
+            return most
+        loads = self._plan.choices.unroll.value if tier is Tier.SHARED else 1
+        runs = max(1, min(most // form.slots_per_run, loads // form.loads_per_run))
+        return min(most, form.slots_per_run * runs)
 
     def _segment_sums(
-        self, value: FloatArray, position: NDArray[np.int32], operand: FloatArray, length: int
+        self, value: FloatArray, position: NDArray[np.int32], operand: FloatArray, run: int
     ) -> FloatArray:
         """``value`` [blocks, warps, slots, 32, tile rows, tile columns], ``position`` its first four axes."""
         half, columns = self._plan.accumulate is DType.FP16, self._plan.tile.columns
         start = position // columns * columns
         sums = np.zeros((*value.shape[:2], *value.shape[3:5], operand.shape[1]), np.float32)
-        chain = np.zeros_like(sums)
+        chains = [np.zeros_like(sums), np.zeros_like(sums)]
         for s in range(value.shape[2]):
             for c in range(columns):
                 product = value[:, :, s, :, :, c, None] * operand[start[:, :, s] + c][:, :, :, None]
-                if half:
-                    chain = (chain + product).astype(np.float16).astype(np.float32)
-                else:
+                if not half:
                     sums += product
-            if half and (s + 1) % length == 0:
-                sums, chain = sums + chain, np.zeros_like(chain)
-        return sums + chain if half else sums
+                    continue
+                turn = (s * columns + c) % 2
+                chains[turn] = (chains[turn] + product).astype(np.float16).astype(np.float32)
+            if half and (s + 1) % run == 0:
+                sums += _half_sum(chains)
+                chains = [np.zeros_like(sums), np.zeros_like(sums)]
+        return sums + _half_sum(chains)
+
+
+def _half_sum(chains: list[FloatArray]) -> FloatArray:
+    """The sum of two chains, rounded to fp16."""
+    return (chains[0] + chains[1]).astype(np.float16).astype(np.float32)

@@ -156,8 +156,8 @@ class Plan:
 
     @property
     def chain_slots(self) -> int:
-        """Slots whose additions one fp16 chain holds."""
-        return max(1, self.choices.chain.value // self.tile.columns)
+        """Slots whose additions two fp16 chains hold, every other one in turn."""
+        return max(1, 2 * self.choices.chain.value // self.tile.columns)
 
     @property
     def load_bytes(self) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sprnnc.cell.ir import DType
 from sprnnc.layout.cycles import (
     ROUND_CYCLES,
     SCHEDULERS,
@@ -122,7 +123,8 @@ class _Work:
 
 def _block_bounds(wavefronts: FloatArray, instructions: FloatArray) -> GatherBounds:
     busiest = max(float(instructions[first::SCHEDULERS].sum()) for first in range(SCHEDULERS))
-    return GatherBounds.of(float(wavefronts.sum()), busiest, float(instructions.max()))
+    alone = float(instructions.max())
+    return GatherBounds.of(float(wavefronts.sum()), busiest, alone, len(instructions))
 
 
 def _work(plan: Plan, phase: PhasePlan, model: Phase, used: NDArray[np.int32], cost: GatherCost) -> _Work:
@@ -163,7 +165,13 @@ def _slots_run(plan: Plan, group: RowGroup, used: NDArray[np.int32]) -> list[tup
     return runs
 
 
+def _register_run(plan: Plan) -> int:
+    """Slots in registers between two looks at whether there are more."""
+    return plan.chain_slots if plan.accumulate is DType.FP16 else max(1, 8 // plan.tile.values)
+
+
 def _run_of(plan: Plan, segment: Segment, used: NDArray[np.int32]) -> FloatArray:
-    stride = plan.chain_slots if segment.tier is Tier.REGISTER else plan.slot_format.slots_per_run
+    memory = segment.tier is not Tier.REGISTER
+    stride = plan.slot_format.slots_per_run if memory else _register_run(plan)
     whole = -(-np.clip(used, 0, segment.slots) // stride) * stride
     return np.minimum(whole, segment.slots).astype(np.float64)

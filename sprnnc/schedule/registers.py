@@ -75,6 +75,7 @@ def layout_options(
         slot_instructions=slot_instructions(
             form, model.accumulate, choices, column_groups(batch, choices), choices.unpack.value
         ),
+        unpack_instructions=unpack_instructions(form) if choices.unpack.value is Unpack.FITTING else 0,
         tile=tile,
     )
 
@@ -91,18 +92,21 @@ def slot_instructions(
 ) -> float:
     """Instructions of one slot: unpacking, then the loads and multiplications of each column group.
 
-    A tile's values are unpacked where they are halves, and each of its loads but the first has an address
-    of its own.
+    Each load of a tile but the first has an address of its own.
     """
     width, tile = choices.column_width.value, form.tile
     wide = form.dtype is DType.FP32
     if accumulate is DType.FP16:
-        chains = tile.columns / choices.chain.value  # that end with a slot
-        multiply = tile.rows * (tile.columns * width / 2 + 2 * width * chains)
+        joins = 5 * width / 2 * tile.columns / (2 * choices.chain.value)  # chains added, halves converted
+        multiply = tile.rows * (tile.columns * width / 2 + joins)
     else:
         multiply = tile.values * width + (0 if wide else tile.columns * width)
-    if form.encoding is Encoding.BLOCK:
-        unpack = tile.loads - 1 + (0 if wide or when is Unpack.ONCE else tile.values)
-    else:
-        unpack = 1 if when is Unpack.EACH_STEP else 0
-    return unpack + groups * (tile.loads + multiply)
+    unpack = unpack_instructions(form) if when is Unpack.EACH_STEP else 0
+    return unpack + tile.loads - 1 + groups * (tile.loads + multiply)
+
+
+def unpack_instructions(form: SlotFormat) -> int:
+    """Instructions that take a slot apart: one, or for a tile one for each value that is a half."""
+    if form.encoding is not Encoding.BLOCK:
+        return 1
+    return 0 if form.dtype is DType.FP32 else form.tile.values

@@ -37,6 +37,10 @@ class SlotFormat:
         """Slots of a *run*: as many as whole 16-byte loads hold without a rest."""
         return _QUAD // math.gcd(self.words, _QUAD)
 
+    @property
+    def loads_per_run(self) -> int:
+        return self.slots_per_run * self.words // _QUAD
+
     def tier_words(self, tier: Tier, slots: int) -> int:
         """Words of ``slots`` slots in a row: those of memory tiers take whole 16-byte loads."""
         words = slots * self.words

@@ -199,18 +199,30 @@ def _safetensors_entries(file: BinaryIO) -> dict[str, _Entry]:
     header = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
     start = 8 + length
     entries = {}
+    places = []
     for name, entry in header.items():
         if name == "__metadata__":
             continue
-        first, last = entry["data_offsets"]
+        first, last = (_whole(n) for n in entry["data_offsets"])
         dtype = _SAFETENSORS.get(entry["dtype"], str(entry["dtype"]))
-        shape = tuple(int(n) for n in entry["shape"])
+        shape = tuple(_whole(n) for n in entry["shape"])
         if not 0 <= first <= last <= size - start:
             raise ValueError(f"tensor '{shown(name)}' lies outside the file")
+        places.append((first, last))
         entries[name] = _Entry(
             shape, dtype, _safetensor_reader(file, start + first, last - first, dtype, shape)
         )
+    places.sort()
+    ends = [0, *(last for _, last in places)]
+    if ends != [*(first for first, _ in places), size - start]:  # as the format demands
+        raise ValueError("its tensors overlap, or leave bytes of the file to nobody")
     return entries
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError(f"its header has {value!r} where a whole number belongs")
+    return value
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -56,16 +56,16 @@ LAMPORT = {
     "a poll that does not wait": (r"while \(pending\(chunk\[i\]\)\)", r"if (false && pending(chunk[i]))", 0),
 }  # fmt: skip
 BULK = {
-    "a copy that nobody looks at": (r"if \(!__any_sync\(0xFFFFFFFFu, missing\)\) return true;", r"return true;", 0),
-    "a copy that nobody waits for": (r"wait_for_copies\(arrivals \+ warp, parity\);", r";", 0),
-    "a courier's run one chunk short": (r"length \* 16, arrivals", r"(length - 1) * 16, arrivals", 0),
+    "a copy that nobody looks at": (r"if \(run.template complete<kLongest>\(lane\)\) return true;", r"return true;", 0),
+    "a copy that nobody waits for": (r"wait_for_copies\(run.arrival, parity\);", r";", 0),
+    "a courier's run one chunk short": (r"length \* 16, arrival\)", r"(length - 1) * 16, arrival)", 0),
     "the copies of the wrong parity": (r"parity \^= 1;", r";", 0),
 }  # fmt: skip
 BARRIER = {
     "arrival before the block has published": (r"__syncthreads\(\);  // everything this block", r"// everything this block", 0),
     "read before all blocks have published": (r"__syncthreads\(\);  // all blocks have published", r"// all blocks have published", 0),
     "arrival without release": (r"arrive_release\(counter\);", r"atomicAdd(counter, 1u);", 0),
-    "one arrival too few": (r"\* kBlocks, watch\)", r"* kBlocks - 1, watch)", 0),
+    "one arrival too few": (r"\* kBlocks, watch", r"* kBlocks - 1, watch", 0),
 }  # fmt: skip
 MUTANTS = [
     (exchange, name, *change)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import sprnnc
+from benchmarks import first_light
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT.parent / "shared" / "data" / "lyra_wavernn_gru.npz"
-SPEC = importlib.util.spec_from_file_location("first_light", ROOT / "benchmarks" / "first_light.py")
-assert SPEC is not None and SPEC.loader is not None
-first_light = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(first_light)
 
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="the trained weights are not shipped")

@@ -14,7 +14,8 @@ import pytest
 from benchmarks import atomic
 from benchmarks.cases import Case
 from benchmarks.cells import CellKind
-from benchmarks.floors import Floors
+from benchmarks.first_light import kept_rows, over_floor
+from benchmarks.floors import Floors, exchange_bytes
 from benchmarks.peers import library
 from benchmarks.results_file import ResultsFile, read_rows
 
@@ -79,6 +80,25 @@ def test_floors_are_the_best_of_what_was_right_and_lie_between_sizes(tmp_path):
     assert floors.of(Case(CellKind.RNN, 8192, 4, 0.1)) is None
     (tmp_path / "floor.json").write_text('[{"bytes": 4096, "us": 0.7}]')
     assert Floors.read(tmp_path / "floor.json").of(Case(CellKind.RNN, 512, 4, 0.1)) == 0.7
+
+
+def test_a_floor_belongs_to_the_bytes_of_an_exchange(tmp_path):
+    (tmp_path / "floor.txt").write_text(FLOOR_TABLE)
+    floors = Floors.read(tmp_path / "floor.txt")
+    assert [exchange_bytes(1024, 4, dtype) for dtype in ("fp16", "bf16", "fp32")] == [8192, 8192, 16384]
+    assert floors.at(exchange_bytes(1024, 4, "fp16")) == pytest.approx(1.0)
+    assert floors.at(exchange_bytes(1024, 1, "fp16")) is None  # smaller than what was measured
+    assert over_floor(1.5, 1.0) == {"floor_us": 1.0, "over_floor": 1.5}
+    assert over_floor(1.5, None) == {"floor_us": None, "over_floor": None}
+
+
+def test_a_network_goes_on_with_the_rows_of_its_commit_that_have_a_floor(tmp_path):
+    path = tmp_path / "r.json"
+    assert kept_rows(path, "abc") == []
+    whole, lacking = {"B": 1, "over_floor": 1.1}, {"B": 4, "over_floor": None}
+    path.write_text(json.dumps({"commit": "abc", "rows": [whole, lacking, {"B": 2}]}))
+    assert kept_rows(path, "abc") == [whole]
+    assert kept_rows(path, "def") == []
 
 
 def test_a_file_that_holds_no_floors_says_so(tmp_path):

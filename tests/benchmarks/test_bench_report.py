@@ -11,7 +11,7 @@ pytest.importorskip("matplotlib")
 from benchmarks.cases import Case, Group, Rung, all_cases
 from benchmarks.peers.outcome import Precision
 from benchmarks.report import gpu_slug, report_text, write_report
-from benchmarks.report_tables import error_limit
+from benchmarks.report_tables import error_limit, flashrnn_table
 from benchmarks.rows import PeerResult, Setting, make_row
 
 SETTING = Setting("NVIDIA H200", "abc1234", {"torch": "2.11"})
@@ -69,6 +69,33 @@ def test_the_ablation_shows_every_rung(made_up):
     section = text.split("## The ablation")[1]
     assert "| naive, µs | wide, µs | bank-aware, µs | lamport, µs | tuned, µs |" in section
     assert "| RNN tanh | 5760 | 2 | 0.01 | fp16 | 3.00 | 2.50 | 2.00 | 1.50 | 1.00 |" in section
+
+
+def test_flashrnn_stands_beside_ours():
+    measured, absent = [c for c in all_cases() if Group.FLASHRNN in c.groups][:2]
+    rows = [row(measured), row(absent)]
+    rows[0]["peers"]["flashrnn fused bf16"] = 2.84
+    rows[1]["peers"]["flashrnn fused bf16"] = "refused: no torch"
+    text = flashrnn_table(rows)
+    assert "| 1.00 | flashrnn fused bf16 | 2.84 | **2.84** | cudnn persist_static fp16 pad8 | 3.15 |" in text
+    assert "| flashrnn fused bf16 | refused: no torch | – |" in text
+
+
+def test_a_trained_network_stands_beside_its_floor(made_up):
+    line = {
+        "H": 1024, "B": 4, "density": 0.05, "dtype": "fp16", "exchange": "lamport", "us_per_step": 1.1,
+        "us_low": 1.0, "us_high": 1.2, "step_error": 4e-4, "floor_us": 1.0, "over_floor": 1.1,
+    }  # fmt: skip
+    slow = line | {"over_floor": 1.3, "us_per_step": 1.3}
+    unknown = line | {"B": 1, "over_floor": None, "floor_us": None}
+    network = {"commit": "abc", "gpu": "NVIDIA H200", "rows": [line, slow, unknown]}
+    text = report_text(made_up, "h200", network)
+    assert "| 1.10 | 1.00 to 1.20 | 1.00 | **1.10** | below 1.2 | yes | 4.0e-04 |" in text
+    assert "| **1.30** | below 1.2 | **no** |" in text
+    assert "| – | – | below 1.2 | no floor measured |" in text
+    with pytest.raises(SystemExit, match="several values of 'gpu'"):
+        report_text(made_up, "h200", network | {"gpu": "NVIDIA H100"})
+    assert "## A trained network\n\nNot measured." in report_text(made_up, "h200")
 
 
 def test_our_error_may_be_half_again_the_smallest_of_cudnn():

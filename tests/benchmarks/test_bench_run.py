@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import sprnn_runtime
+from played import PlayedLayer, PlayedLibrary, answer, crashing, refusing
 from sprnn_runtime.errors import DeviceError
 
 from benchmarks import bench, ours
@@ -26,48 +26,6 @@ from benchmarks.rows import Setting
 
 CASE = Case(CellKind.RNN, 16, 2, 0.2, steps=4, required=2.0)
 SETTING = Setting("NVIDIA H200", "abc", {"torch": "2.11"})
-
-
-class PlayedLayer:
-    """Gives the expected outputs, a little off, and fixed times."""
-
-    def __init__(self, y: np.ndarray) -> None:
-        self.y = y
-        self.closed = False
-
-    def __call__(self, x: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        return self.y * 1.001, {}
-
-    def time_us(self, x: np.ndarray, repeats: int) -> list[float]:
-        return [1.0] * repeats
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class PlayedLibrary:
-    well = True
-
-    def device_is_well(self) -> bool:
-        return self.well
-
-
-def answer(y: np.ndarray, us: float) -> Callable[[PeerInputs, Timing], Measured]:
-    """A peer that is right, for any padding of the batch."""
-
-    def run(inputs: PeerInputs, timing: Timing) -> Measured:
-        columns = np.arange(inputs.batch) % y.shape[1]
-        return Measured(y[:, columns].astype(np.float32), (us, us * 1.5, us * 0.5))
-
-    return run
-
-
-def refusing(inputs: PeerInputs, timing: Timing) -> Measured:
-    raise Refused("cudnnBuildRNNDynamic: NOT_SUPPORTED")
-
-
-def crashing(inputs: PeerInputs, timing: Timing) -> Measured:
-    raise RuntimeError("out of\nmemory")
 
 
 @pytest.fixture
@@ -216,6 +174,14 @@ def test_resume_skips_what_is_complete_and_the_time_limit_ends_cleanly(folder, y
     assert rows(folder)[CASE.name]["ratio"] == 4.0
     start(folder, monkeypatch, [], "--time-limit", "-1").run([CASE])
     assert "time is up: 1 cases are left" in capsys.readouterr().out
+    assert rows(folder)[CASE.name]["ratio"] == 4.0
+
+
+def test_resume_measures_again_what_lacks_a_peer(folder, y, layer, monkeypatch):
+    start(folder, monkeypatch, []).run([CASE])
+    start(folder, monkeypatch, [peer("standard", answer(y, 4.0))], "--resume").run([CASE])
+    assert rows(folder)[CASE.name]["ratio"] == 4.0
+    start(folder, monkeypatch, [], "--resume").run([CASE])
     assert rows(folder)[CASE.name]["ratio"] == 4.0
 
 

@@ -61,9 +61,14 @@ def test_a_source_that_is_no_text(source: Any) -> None:
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    mine = sprnnc.compile(CELL, **GOOD, batch=2, sizes={"H": 5})
+    mine = sprnnc.compile(CELL, **GOOD, batch=2, sizes={"H": 5}, schedule={"blocks": 2})
     numpys = sprnnc.compile(
-        CELL, target="sim", random_weights=np.int64(1), batch=np.int32(2), sizes={"H": np.int16(5)}
+        CELL,
+        target="sim",
+        random_weights=np.int64(1),
+        batch=np.int32(2),
+        sizes={"H": np.int16(5)},
+        schedule={"blocks": np.int64(2)},
     )
     assert numpys.to_bytes() == mine.to_bytes()
 
@@ -77,6 +82,8 @@ def test_numbers_of_numpy_are_numbers() -> None:
         (None, {}),
         ("x", {}),
         (X, [1]),
+        (X, 0),
+        (X, np.zeros((1, 4), np.float32)),
         (X, {"q": np.zeros((1, 4))}),
         (X, {"h": np.zeros((1, 5))}),
         (X, {"h": [[1], [1, 2]]}),

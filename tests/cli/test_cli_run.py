@@ -61,6 +61,11 @@ def test_input_and_output_files(sprnnc, artifact):
     np.testing.assert_array_equal(y, execute(artifact, x, device="plan").y)
 
 
+def test_what_the_reference_writes_is_float32_too(sprnnc, artifact):
+    assert sprnnc("run", artifact, "--device", "reference", "--steps", "3", "--output", "y.npy").code == 0
+    assert np.load("y.npy", allow_pickle=False).dtype == np.float32
+
+
 def test_an_input_of_another_precision_is_converted(sprnnc, artifact):
     np.save("x.npy", save_input().astype(np.float64))
     assert sprnnc("run", artifact, "--device", "reference", "--input", "x.npy", "--check").code == 0

@@ -110,7 +110,7 @@ def test_it_holds_both_phases_their_charts_and_orders(facts) -> None:
     page = make_page(facts)
     assert page.phases[0].title == "Phase 1: Ur @ h"
     assert page.phases[1].title.startswith("Phase 2: Un @ ")
-    assert all(len(p.charts) == 4 and len(p.orders.rows) == 3 for p in page.phases)
+    assert all(len(p.charts) == 4 and len(p.orders.rows) == 4 for p in page.phases)
 
 
 def test_the_time_line_ends_where_the_time_does(facts) -> None:

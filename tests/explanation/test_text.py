@@ -47,6 +47,14 @@ def test_a_prediction_is_shown_by_part_with_its_bound_and_floor(artifact) -> Non
     assert "1.500  (1.400 to 1.600) on a GPU, 256 steps, 1.20 times the prediction\n" in text
 
 
+def test_a_cell_without_matrices_has_sizes(artifact) -> None:
+    source = SOURCE.replace("tanh(x + U @ h)", "tanh(x + h)")
+    source = source.replace("  weight U[H, H]  sparse(0.3)\n", "")
+    made = sprnnc.compile(source, random_weights=0, target="sim")
+    assert explain_facts(gather_facts(made)).startswith("m: Elman with H = 128\n")
+    assert explain_facts(gather_facts(artifact)).startswith("m: Elman with H = 128\n")
+
+
 def test_without_measured_constants_nothing_is_predicted(artifact) -> None:
     assert "nothing was measured on sim from which to predict" in explain_facts(gather_facts(artifact))
 
@@ -54,18 +62,20 @@ def test_without_measured_constants_nothing_is_predicted(artifact) -> None:
 def test_the_orders_are_compared_where_asked(artifact) -> None:
     facts = gather_facts(artifact, compare_orders=True)
     (phase,) = facts.phases.values()
-    assert [o.order.value for o in phase.orders] == ["greedy", "plain"]
-    assert all(o.cost.conflicts_per_load > phase.cost.conflicts_per_load == 0 for o in phase.orders)
+    coloured, *baselines = phase.orders
+    assert [o.order.value for o in phase.orders] == ["coloured", "greedy", "plain"]
+    assert coloured.cost.conflicts_per_load == 0 and coloured.slots >= phase.plan.slots
+    assert all(o.cost.conflicts_per_load > phase.cost.conflicts_per_load for o in baselines)
     text = explain_facts(facts)
-    assert re.search(r"coloured \(this\) +\d+ .*\n +greedy .*\n +plain ", text)
+    assert re.search(r"folded \(this\) +\d+ .*\n +coloured .*\n +greedy .*\n +plain ", text)
     assert "bank order  " not in explain_facts(gather_facts(artifact))
 
 
 def test_the_order_of_an_artifact_is_not_laid_out_again() -> None:
     made = sprnnc.compile(SOURCE, random_weights=0, target="sim", schedule={"bank_order": "greedy"})
     (phase,) = gather_facts(made, compare_orders=True).phases.values()
-    assert [o.order.value for o in phase.orders] == ["coloured", "plain"]
-    coloured = phase.orders[0].cost
+    assert [o.order.value for o in phase.orders] == ["folded", "coloured", "plain"]
+    coloured = phase.orders[1].cost
     assert coloured.wavefronts == coloured.ideal_wavefronts
 
 

@@ -65,6 +65,7 @@ def options(warps: int = 2, order: BankOrder = BankOrder.COLOURED, **more: objec
         "shared_bytes": 1 << 17,
         "slot_words": 1,
         "slot_instructions": 5.0,
+        "unpack_instructions": 0,
     }
     return LayoutOptions(**(values | more))  # type: ignore[arg-type]
 

@@ -236,6 +236,12 @@ def test_a_budget_that_cannot_be(layer: Layer, x: np.ndarray, budget: object) ->
 def test_states_and_paths_of_the_wrong_kind(layer: Layer, x: np.ndarray) -> None:
     with pytest.raises(InputError, match="the state is list"):
         layer(x, [1])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the state is ndarray"):
+        layer(x, np.zeros((BATCH, 40), np.float32))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the state is int"):
+        layer(x, 0)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="unknown states"):
+        layer(x, {1: x[0], "q": x[0]})  # type: ignore[dict-item]
     with pytest.raises(InputError, match="the artifact is NoneType"):
         sprnn_runtime.load(None)  # type: ignore[arg-type]
 

@@ -22,7 +22,7 @@ __device__ void ring(float* values, unsigned* slots, unsigned* status, int steps
     publish<Storage, kWidth>(slot + block * words, me / kWidth, me % kWidth, value, block != silent || t != 2);
     const Watch watch(status, budget_ns, t, 1);
     const bool arrived =
-        collect_lamport<1, kThreads / kWidth, 0, kWidth / per_word, 2>(slot + left * words, operand, watch);
+        collect_lamport<1, kThreads / kWidth, 0, kWidth / per_word, 2, 0>(slot + left * words, operand, watch, [] {});
     if (__syncthreads_or(!arrived)) return;
     const unsigned word = operand[me / per_word] >> (16 * (me % per_word));
     value = 0.5f * value + 0.25f * Storage::decode(word);
@@ -55,7 +55,7 @@ extern "C" __global__ void all_to_all(float* values, unsigned* slots, unsigned* 
     const Watch watch(status, budget_ns, t, 1);
     bool arrived = true;
     if (!relaxed) {
-      arrived = wait_for_all_blocks(counter, (t + 1) * kBlocks, watch);
+      arrived = wait_for_all_blocks(counter, (t + 1) * kBlocks, watch, [] {});
     } else if (me == 0) {
       atomicAdd(counter, 1u);  // a release is missing here
       while (load_acquire(counter) < (t + 1) * kBlocks) SPRNN_SPIN();

@@ -56,7 +56,7 @@ def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes
     return buffer.getvalue()
 
 
-def safetensors(header: object, data: bytes = bytes(200), length: int | None = None) -> bytes:
+def safetensors(header: object, data: bytes = bytes(144), length: int | None = None) -> bytes:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
@@ -176,6 +176,10 @@ GOOD_HEADER = {"W": tensor([4, 8], [0, 128]), "b": tensor([4], [128, 144])}
         safetensors(GOOD_HEADER | {"b": tensor([[4]], [128, 144])}),
         safetensors(b'{"W": {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 16]}}'),
         safetensors(GOOD_HEADER | {"b": tensor([4], [128, 144], ["F32"])}),
+        safetensors(GOOD_HEADER | {"b": tensor([4.5], [128, 144])}),
+        safetensors(GOOD_HEADER | {"b": tensor([4], [112, 128])}),
+        safetensors(GOOD_HEADER | {"b": tensor([4], [132, 148])}, bytes(148)),
+        safetensors(GOOD_HEADER, bytes(145)),
     ],
     ids=lambda data: data[8:60].decode("ascii", "replace"),
 )
@@ -184,8 +188,8 @@ def test_a_bad_safetensors_file(tmp_path: Path, data: bytes) -> None:
 
 
 def test_claims_of_a_safetensors_header_that_disagree_with_the_cell(tmp_path: Path) -> None:
-    huge = GOOD_HEADER | {"b": tensor([2**40], [128, 144]), "c": tensor([1], [0, 4])}
-    assert refusal(tmp_path, "w.safetensors", safetensors(huge)) == ["E305", "E304"]
+    huge = GOOD_HEADER | {"b": tensor([2**40], [128, 144]), "c": tensor([1], [144, 148])}
+    assert refusal(tmp_path, "w.safetensors", safetensors(huge, bytes(148))) == ["E305", "E304"]
     other_type = GOOD_HEADER | {"b": tensor([4], [128, 144], "I32")}
     assert refusal(tmp_path, "w.safetensors", safetensors(other_type)) == ["E306"]
 

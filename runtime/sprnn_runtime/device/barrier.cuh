@@ -5,11 +5,14 @@
 namespace sprnn {
 
 // Arrives for this block and waits until `arrivals` arrivals are counted since the launch; one
-// thread polls. The caller has a barrier of the block on both sides: before, so that the release
-// covers what every thread published; after, so that no thread reads too early.
-__device__ __forceinline__ bool wait_for_all_blocks(unsigned* counter, unsigned arrivals, Watch watch) {
+// thread polls, and all do first what `meanwhile` says. The caller has a barrier of the block on both sides:
+// before, so that the release covers what every thread published; after, so that no thread reads too early.
+template <class Meanwhile>
+__device__ __forceinline__ bool wait_for_all_blocks(unsigned* counter, unsigned arrivals, Watch watch,
+                                                    Meanwhile meanwhile) {
+  if (threadIdx.x == 0) arrive_release(counter);
+  meanwhile();
   if (threadIdx.x != 0) return true;
-  arrive_release(counter);
   while (load_acquire(counter) < arrivals) {
     if (watch.spent()) return false;
     SPRNN_SPIN();

@@ -50,22 +50,16 @@ struct Watch {
   }
 };
 
-// Publishes one column of one position. The WIDTH lanes that hold a position's adjacent columns
-// join them into one store of row_words words; all 32 lanes of the warp must call.
+// Publishes one column of one position: lanes that hold a position's adjacent columns join those of each
+// word, and the words leave side by side. All 32 lanes of the warp must call.
 template <class Storage, int WIDTH>
 __device__ __forceinline__ void publish(unsigned* slot, int row, int column_in_row, float value,
                                         bool active) {
   constexpr int per_word = Storage::columns_per_word;
-  constexpr int row_words = WIDTH / per_word;
-  unsigned word = Storage::encode(value);
-  if constexpr (per_word == 2) word |= __shfl_down_sync(0xFFFFFFFFu, word, 1) << 16;
-  Words<row_words> words;
-#pragma unroll
-  for (int i = 0; i < row_words; ++i) {
-    words.w[i] = publishable(i ? __shfl_down_sync(0xFFFFFFFFu, word, i * per_word) : word);
-  }
-  if (active && column_in_row == 0) {
-    store_relaxed(reinterpret_cast<Words<row_words>*>(slot) + row, words);
+  const float next = per_word == 2 ? __shfl_down_sync(0xFFFFFFFFu, value, 1) : 0.0f;
+  if (active && column_in_row % per_word == 0) {
+    const Words<1> word = {publishable(Storage::encode(value, next))};
+    store_relaxed(reinterpret_cast<Words<1>*>(slot) + (row * WIDTH + column_in_row) / per_word, word);
   }
 }
 

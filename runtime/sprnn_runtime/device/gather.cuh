@@ -8,7 +8,7 @@ namespace sprnn {
 // EACH_STEP: it is taken apart in every step, so that doing without an instruction counts.
 template <int UNIT, bool EACH_STEP>
 struct NarrowSlot {
-  static constexpr int words = 1, columns = 1;
+  static constexpr int words = 1;
   unsigned word;
   static __device__ __forceinline__ NarrowSlot at(const unsigned* words, int slot) { return {words[slot]}; }
   template <class Storage>
@@ -24,7 +24,7 @@ struct NarrowSlot {
 // One slot of one lane in 8 bytes: the value's bits, then where its position is, in UNITs of bytes.
 template <int UNIT, bool EACH_STEP>
 struct WideSlot {
-  static constexpr int words = 2, columns = 1;
+  static constexpr int words = 2;
   unsigned bits, where;
   static __device__ __forceinline__ WideSlot at(const unsigned* words, int slot) {
     return {words[2 * slot], words[2 * slot + 1]};
@@ -97,156 +97,6 @@ __device__ __forceinline__ void zero_padding(unsigned* operand) {
   }
 }
 
-// Partial sums of one lane for one row, accumulated in fp32.
-template <class Storage, int WIDTH, int GROUPS>
-struct FloatSums {
-  float sum[GROUPS][WIDTH] = {};
-
-  template <class Slot, class Source>
-  __device__ __forceinline__ void add(Slot slot, const Source& operand) {
-    const float value = slot.template value<Storage>();
-#pragma unroll
-    for (int g = 0; g < GROUPS; ++g) {
-      const auto columns = operand.load(g, slot.offset());
-#pragma unroll
-      for (int c = 0; c < WIDTH; ++c) sum[g][c] += value * column<Storage>(columns, c);
-    }
-  }
-  __device__ __forceinline__ void end_chain() {}
-};
-
-// Joins fp16 sums, two a word, to the fp32 sums, and begins again.
-template <int GROUPS, int SUMS>
-__device__ __forceinline__ void join_chains(float (&sum)[GROUPS][SUMS], unsigned (&chain)[GROUPS][SUMS / 2]) {
-#pragma unroll
-  for (int g = 0; g < GROUPS; ++g) {
-#pragma unroll
-    for (int c = 0; c < SUMS; ++c) {
-      sum[g][c] += half_to_float((unsigned short)(chain[g][c / 2] >> (16 * (c % 2))));
-    }
-#pragma unroll
-    for (int c = 0; c < SUMS / 2; ++c) chain[g][c] = 0;
-  }
-}
-
-// The same with fp16 products and sums, two columns an instruction. A chain of at most CHAIN
-// additions is kept in fp16 and then joined to the fp32 sums, which bounds its rounding error.
-template <class Storage, int WIDTH, int GROUPS>
-struct HalfSums {
-  float sum[GROUPS][WIDTH] = {};
-  unsigned chain[GROUPS][WIDTH / 2] = {};
-
-  template <class Slot, class Source>
-  __device__ __forceinline__ void add(Slot slot, const Source& operand) {
-    const unsigned value = slot.value_twice();
-#pragma unroll
-    for (int g = 0; g < GROUPS; ++g) {
-      const auto columns = operand.load(g, slot.offset());
-#pragma unroll
-      for (int c = 0; c < WIDTH / 2; ++c) chain[g][c] = fma_half2(value, columns.w[c], chain[g][c]);
-    }
-  }
-  __device__ __forceinline__ void end_chain() { join_chains<GROUPS, WIDTH>(sum, chain); }
-};
-
-// Slots whose additions a chain of CHAIN holds.
-template <class Slot, int CHAIN>
-constexpr int slots_per_chain = CHAIN < Slot::columns ? 1 : CHAIN / Slot::columns;
-
-// Slots in registers: FIRST, COUNT and the index `i` are constants once the loops are unrolled, so that
-// `words` never needs an address. A warp needs the first `used` of the COUNT slots, never fewer than SURE.
-template <class Slot, int FIRST, int COUNT, int SURE, int CHAIN, int WORDS, class Sums, class Source>
-__device__ __forceinline__ void gather_registers(Sums& sums, const unsigned (&words)[WORDS], int i,
-                                                 int used, const Source& operand) {
-  constexpr int chain = slots_per_chain<Slot, CHAIN>;
-#pragma unroll
-  for (int s = 0; s < COUNT; s += chain) {
-    if (s >= SURE && s >= used) break;
-#pragma unroll
-    for (int j = s; j < s + chain && j < COUNT; ++j) {
-      sums.add(Slot::at(words, FIRST + i * COUNT + j), operand);
-    }
-    sums.end_chain();
-  }
-}
-
-// A run: as many slots as whole 16-byte loads hold without a rest. What is left of a bundle's slots then takes
-// loads of its own; where a load holds several slots it is filled up with slots that add nothing.
-template <class Slot, int COUNT>
-struct Runs {
-  static constexpr int slots = Slot::words % 4 == 0 ? 1 : Slot::words % 2 == 0 ? 2 : 4;
-  static constexpr int loads = slots * Slot::words / 4;
-  static constexpr int rest = loads == 1 ? 0 : COUNT % slots;
-};
-
-// SLOTS slots, whose words `load(0)`, `load(1)`, ... bring.
-template <class Slot, int SLOTS, int CHAIN, class Sums, class Source, class Load>
-__device__ __forceinline__ void gather_run(Sums& sums, const Source& operand, const Load& load) {
-  constexpr int loads = (SLOTS * Slot::words + 3) / 4;
-  constexpr int chain = slots_per_chain<Slot, CHAIN>;
-  unsigned words[4 * loads];
-#pragma unroll
-  for (int i = 0; i < loads; ++i) {
-    const Words<4> quad = load(i);
-#pragma unroll
-    for (int j = 0; j < 4; ++j) words[4 * i + j] = quad.w[j];
-  }
-#pragma unroll
-  for (int j = 0; j < SLOTS; ++j) {
-    sums.add(Slot::at(words, j), operand);
-    if ((j + 1) % chain == 0 || j + 1 == SLOTS) sums.end_chain();
-  }
-}
-
-// Slots in shared memory; `quads` points at this lane's first load.
-template <class Slot, int COUNT, int CHAIN, int UNROLL, class Sums, class Source>
-__device__ __forceinline__ void gather_shared(Sums& sums, const Words<4>* quads, int used,
-                                              const Source& operand) {
-  using R = Runs<Slot, COUNT>;
-  constexpr int slots = R::slots, loads = R::loads, rest = R::rest;
-  constexpr int unroll = UNROLL < loads ? 1 : UNROLL / loads;
-#pragma unroll unroll
-  for (int s = 0; s < COUNT - rest && s < used; s += slots) {
-    gather_run<Slot, slots, CHAIN>(sums, operand, [&](int i) { return quads[(s / slots * loads + i) * 32]; });
-  }
-  if constexpr (rest > 0) {
-    constexpr int first = COUNT / slots * loads;
-    if (COUNT - rest < used) {
-      gather_run<Slot, rest, CHAIN>(sums, operand, [&](int i) { return quads[(first + i) * 32]; });
-    }
-  }
-}
-
-// Slots in global memory. The first AHEAD loads of the whole tier were made before the block waited;
-// this segment begins with load FIRST.
-template <class Slot, int FIRST, int COUNT, int CHAIN, int UNROLL, int AHEAD, class Sums, class Source>
-__device__ __forceinline__ void gather_streamed(Sums& sums, const Words<4>* quads,
-                                                const Words<4> (&ahead)[AHEAD], int used,
-                                                const Source& operand) {
-  using R = Runs<Slot, COUNT>;
-  constexpr int slots = R::slots, loads = R::loads, rest = R::rest;
-  constexpr int unroll = UNROLL < loads ? 1 : UNROLL / loads;
-  constexpr int runs = (COUNT - rest + slots - 1) / slots;
-  constexpr int begun = AHEAD <= FIRST ? 0 : (AHEAD - FIRST + loads - 1) / loads;  // by loads made ahead
-  constexpr int here = begun < runs ? begun : runs;
-  const auto load = [&](int at) { return at < AHEAD ? ahead[at] : quads[at * 32]; };
-#pragma unroll
-  for (int q = 0; q < here; ++q) {
-    if (q * slots < used) {
-      gather_run<Slot, slots, CHAIN>(sums, operand, [&](int i) { return load(FIRST + q * loads + i); });
-    }
-  }
-#pragma unroll unroll
-  for (int q = here; q < runs && q * slots < used; ++q) {
-    gather_run<Slot, slots, CHAIN>(sums, operand, [&](int i) { return quads[(FIRST + q * loads + i) * 32]; });
-  }
-  if constexpr (rest > 0) {
-    if (COUNT - rest < used) {
-      gather_run<Slot, rest, CHAIN>(sums, operand, [&](int i) { return load(FIRST + runs * loads + i); });
-    }
-  }
-}
-
 // A lane gives half of its 2 * HALF sums away and adds to the others what its partner gives, and so on with
 // half as many. A template and no loop, so that `sum` has constant indices however long it is.
 template <int HALF, int WIDTH>
@@ -263,19 +113,178 @@ __device__ __forceinline__ void halve_sums(float (&sum)[WIDTH], int lane) {
   }
 }
 
-// Adds up the LANES lanes of each row; lane k of them ends with the total of column k % WIDTH.
+// Adds up the LANES lanes of each row, of one column group; returns the total of column k % WIDTH in lane k.
 // Recursive halving: in each of the first log2(WIDTH) rounds a lane gives away half of its columns,
-// so a row costs (WIDTH - 1) + log2(LANES / WIDTH) shuffles a group instead of WIDTH * log2(LANES).
-template <int LANES, int WIDTH, int GROUPS>
-__device__ __forceinline__ void add_lanes(float (&sum)[GROUPS][WIDTH], int lane, float* totals) {
+// so a row costs (WIDTH - 1) + log2(LANES / WIDTH) shuffles instead of WIDTH * log2(LANES).
+template <int LANES, int WIDTH>
+__device__ __forceinline__ float add_lanes(float (&sum)[WIDTH], int lane) {
+  halve_sums<WIDTH / 2>(sum, lane);
 #pragma unroll
-  for (int g = 0; g < GROUPS; ++g) {
-    halve_sums<WIDTH / 2>(sum[g], lane);
+  for (int distance = WIDTH; distance < LANES; distance *= 2) {
+    sum[0] += __shfl_xor_sync(0xFFFFFFFFu, sum[0], distance);
+  }
+  return sum[0];
+}
+
+// Partial sums of one lane for one row, accumulated in fp32.
+template <class Storage, int WIDTH, int GROUPS>
+struct FloatSums {
+  float sum[GROUPS][WIDTH] = {};
+  // Slots between two looks at whether there are more of them.
+  static __device__ constexpr int run(int) { return 8; }
+
+  template <class Slot, class Source>
+  __device__ __forceinline__ void add(Slot slot, int, const Source& operand) {
+    const float value = slot.template value<Storage>();
 #pragma unroll
-    for (int distance = WIDTH; distance < LANES; distance *= 2) {
-      sum[g][0] += __shfl_xor_sync(0xFFFFFFFFu, sum[g][0], distance);
+    for (int g = 0; g < GROUPS; ++g) {
+      const auto columns = operand.load(g, slot.offset());
+#pragma unroll
+      for (int c = 0; c < WIDTH; ++c) sum[g][c] += value * column<Storage>(columns, c);
     }
-    totals[g] = sum[g][0];
+  }
+  __device__ __forceinline__ void join() {}
+
+  // The totals of the LANES lanes of a row: of column k % WIDTH in lane k.
+  template <int LANES>
+  __device__ __forceinline__ void total(int lane, float* totals) {
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) totals[g] = add_lanes<LANES>(sum[g], lane);
+  }
+};
+
+// Joins pairs of fp16 chains, two columns a word, to the fp32 sums, and begins them again.
+template <int SUMS>
+__device__ __forceinline__ void join_chains(float (&sum)[SUMS], unsigned (&chains)[SUMS / 2][2]) {
+#pragma unroll
+  for (int c = 0; c < SUMS / 2; ++c) {
+    unsigned(&chain)[2] = chains[c];
+    const unsigned both = add_half2(chain[0], chain[1]);
+    sum[2 * c] += half_to_float((unsigned short)both);
+    sum[2 * c + 1] += half_to_float((unsigned short)(both >> 16));
+    chain[0] = chain[1] = 0;
+  }
+}
+
+// The same with fp16 products and sums, two columns an instruction. Slots alternate between two chains of at
+// most `chain` additions, which bounds their rounding errors; then both join the fp32 sums.
+template <class Storage, int WIDTH, int GROUPS>
+struct HalfSums {
+  float sum[GROUPS][WIDTH] = {};
+  unsigned chains[GROUPS][WIDTH / 2][2] = {};
+  static __device__ constexpr int run(int chain) { return 2 * chain; }
+
+  template <class Slot, class Source>
+  __device__ __forceinline__ void add(Slot slot, int turn, const Source& operand) {
+    const unsigned value = slot.value_twice();
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) {
+      const auto columns = operand.load(g, slot.offset());
+#pragma unroll
+      for (int c = 0; c < WIDTH / 2; ++c) {
+        chains[g][c][turn % 2] = fma_half2(value, columns.w[c], chains[g][c][turn % 2]);
+      }
+    }
+  }
+
+  __device__ __forceinline__ void join() {
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) join_chains(sum[g], chains[g]);
+  }
+
+  template <int LANES>
+  __device__ __forceinline__ void total(int lane, float* totals) {
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) totals[g] = add_lanes<LANES>(sum[g], lane);
+  }
+};
+
+// Slots in registers: FIRST, COUNT and the index `i` are constants once the loops are unrolled, so that
+// `words` never needs an address. A warp needs the first `used` of the COUNT slots, never fewer than SURE.
+template <class Slot, int FIRST, int COUNT, int SURE, int CHAIN, int WORDS, class Sums, class Source>
+__device__ __forceinline__ void gather_registers(Sums& sums, const unsigned (&words)[WORDS], int i,
+                                                 int used, const Source& operand) {
+  constexpr int run = Sums::run(CHAIN);
+#pragma unroll
+  for (int s = 0; s < COUNT; s += run) {
+    if (s >= SURE && s >= used) break;
+#pragma unroll
+    for (int j = s; j < s + run && j < COUNT; ++j) {
+      sums.add(Slot::at(words, FIRST + i * COUNT + j), j, operand);
+    }
+    sums.join();
+  }
+}
+
+// A run: as many slots as whole 16-byte loads hold without a rest.
+template <class Slot>
+struct SlotRun {
+  static constexpr int slots = Slot::words % 4 == 0 ? 1 : Slot::words % 2 == 0 ? 2 : 4;
+  static constexpr int loads = slots * Slot::words / 4;
+};
+
+// The next SLOTS slots, whole runs from slot `s` on, whose words `load(0)`, `load(1)`, ... bring; those from
+// `end` on do not count, but where they share a load with others they may run: they add nothing.
+template <class Slot, int SLOTS, int CHAIN, class Sums, class Source, class Load>
+__device__ __forceinline__ void gather_loaded(Sums& sums, int s, int end, const Source& operand,
+                                              const Load& load) {
+  constexpr int loads = SLOTS * Slot::words / 4;
+  constexpr int step = 4 % Slot::words == 0 ? 4 / Slot::words : 1;
+  unsigned words[4 * loads];
+#pragma unroll
+  for (int i = 0; i < loads; ++i) {
+    if (s + 4 * i / Slot::words < end) {
+      const Words<4> quad = load(i);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) words[4 * i + j] = quad.w[j];
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < SLOTS; ++j) {
+    if (s + j / step * step < end) sums.add(Slot::at(words, j), j, operand);
+    if ((j + 1) % Sums::run(CHAIN) == 0 || j + 1 == SLOTS) sums.join();
+  }
+}
+
+// Slots in shared memory; `quads` points at this lane's first load. Up to UNROLL loads are under way at once.
+template <class Slot, int COUNT, int CHAIN, int UNROLL, class Sums, class Source>
+__device__ __forceinline__ void gather_shared(Sums& sums, const Words<4>* quads, int used,
+                                              const Source& operand) {
+  constexpr int slots = SlotRun<Slot>::slots, loads = SlotRun<Slot>::loads;
+  constexpr int most = Sums::run(CHAIN) / slots < UNROLL / loads ? Sums::run(CHAIN) / slots : UNROLL / loads;
+  constexpr int runs = most < 1 ? 1 : most;
+  const int end = COUNT < used ? COUNT : used;
+#pragma unroll 1
+  for (int s = 0; s < end; s += runs * slots) {
+    gather_loaded<Slot, runs * slots, CHAIN>(sums, s, end, operand,
+                                             [&](int i) { return quads[(s / slots * loads + i) * 32]; });
+  }
+}
+
+// Slots in global memory. The first AHEAD loads of the whole tier were made before the block waited;
+// this segment begins with load FIRST.
+template <class Slot, int FIRST, int COUNT, int CHAIN, int UNROLL, int AHEAD, class Sums, class Source>
+__device__ __forceinline__ void gather_streamed(Sums& sums, const Words<4>* quads,
+                                                const Words<4> (&ahead)[AHEAD], int used,
+                                                const Source& operand) {
+  constexpr int slots = SlotRun<Slot>::slots, loads = SlotRun<Slot>::loads;
+  constexpr int runs = (COUNT + slots - 1) / slots;
+  constexpr int begun = AHEAD <= FIRST ? 0 : (AHEAD - FIRST + loads - 1) / loads;  // by loads made ahead
+  constexpr int here = begun < runs ? begun : runs;
+  constexpr int unroll = UNROLL < loads ? 1 : UNROLL / loads;
+  const int end = COUNT < used ? COUNT : used;
+#pragma unroll
+  for (int q = 0; q < here; ++q) {
+    if (q * slots >= end) break;
+    gather_loaded<Slot, slots, CHAIN>(sums, q * slots, end, operand, [&](int i) {
+      const int at = FIRST + q * loads + i;
+      return at < AHEAD ? ahead[at] : quads[at * 32];
+    });
+  }
+#pragma unroll unroll
+  for (int q = here; q < runs && q * slots < end; ++q) {
+    gather_loaded<Slot, slots, CHAIN>(sums, q * slots, end, operand,
+                                      [&](int i) { return quads[(FIRST + q * loads + i) * 32]; });
   }
 }
 

@@ -37,12 +37,14 @@ struct TileSlot {
 };
 
 // Partial sums of one lane for ROWS rows, accumulated in fp32: those of a row lie side by side.
-template <class Storage, int ROWS, int WIDTH, int GROUPS>
+template <class Storage, int ROWS, int COLUMNS, int WIDTH, int GROUPS>
 struct TileFloatSums {
   float sum[GROUPS][ROWS * WIDTH] = {};
+  // Slots between two looks at whether there are more of them: about as many values as FloatSums takes.
+  static __device__ constexpr int run(int) { return 8 < ROWS * COLUMNS ? 1 : 8 / (ROWS * COLUMNS); }
 
   template <class Slot, class Source>
-  __device__ __forceinline__ void add(const Slot& slot, const Source& operand) {
+  __device__ __forceinline__ void add(const Slot& slot, int, const Source& operand) {
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g) {
 #pragma unroll
@@ -60,17 +62,26 @@ struct TileFloatSums {
       }
     }
   }
-  __device__ __forceinline__ void end_chain() {}
+  __device__ __forceinline__ void join() {}
+
+  // The totals of the LANES lanes of a row: of row k / WIDTH and column k % WIDTH in lane k.
+  template <int LANES>
+  __device__ __forceinline__ void total(int lane, float* totals) {
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) totals[g] = add_lanes<LANES>(sum[g], lane);
+  }
 };
 
-// The same with fp16 products and sums, two columns an instruction: see HalfSums.
-template <class Storage, int ROWS, int WIDTH, int GROUPS>
+// The same with fp16 products and sums, two columns an instruction: see HalfSums. The columns of a tile, one
+// slot after the other, alternate between the two chains.
+template <class Storage, int ROWS, int COLUMNS, int WIDTH, int GROUPS>
 struct TileHalfSums {
   float sum[GROUPS][ROWS * WIDTH] = {};
-  unsigned chain[GROUPS][ROWS * WIDTH / 2] = {};
+  unsigned chains[GROUPS][ROWS * WIDTH / 2][2] = {};
+  static __device__ constexpr int run(int chain) { return 2 * chain < COLUMNS ? 1 : 2 * chain / COLUMNS; }
 
   template <class Slot, class Source>
-  __device__ __forceinline__ void add(const Slot& slot, const Source& operand) {
+  __device__ __forceinline__ void add(const Slot& slot, int turn, const Source& operand) {
     constexpr int pairs = WIDTH / 2;
 #pragma unroll
     for (int g = 0; g < GROUPS; ++g) {
@@ -84,14 +95,25 @@ struct TileHalfSums {
             const unsigned value = slot.value_twice(r, l * Slot::run + p);
 #pragma unroll
             for (int c = 0; c < pairs; ++c) {
-              chain[g][r * pairs + c] = fma_half2(value, run.w[p * pairs + c], chain[g][r * pairs + c]);
+              unsigned& chain = chains[g][r * pairs + c][(turn * COLUMNS + l * Slot::run + p) % 2];
+              chain = fma_half2(value, run.w[p * pairs + c], chain);
             }
           }
         }
       }
     }
   }
-  __device__ __forceinline__ void end_chain() { join_chains<GROUPS, ROWS * WIDTH>(sum, chain); }
+
+  __device__ __forceinline__ void join() {
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) join_chains(sum[g], chains[g]);
+  }
+
+  template <int LANES>
+  __device__ __forceinline__ void total(int lane, float* totals) {
+#pragma unroll
+    for (int g = 0; g < GROUPS; ++g) totals[g] = add_lanes<LANES>(sum[g], lane);
+  }
 };
 
 }  // namespace sprnn

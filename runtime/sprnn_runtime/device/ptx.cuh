@@ -183,11 +183,14 @@ __device__ __forceinline__ void prefetch_l2(const float* p) {
 #endif
 }
 
-// Lets `cycles` cycles of this SM go by.
-__device__ __forceinline__ void pause_cycles(int cycles) {
+// Lets CYCLES cycles of this SM go by.
+template <int CYCLES>
+__device__ __forceinline__ void pause_cycles() {
 #ifndef SPRNN_SIM
-  const unsigned start = clock();
-  while ((unsigned)clock() - start < (unsigned)cycles) {
+  if constexpr (CYCLES > 0) {
+    const unsigned start = clock();
+    while ((unsigned)clock() - start < CYCLES) {
+    }
   }
 #endif
 }
@@ -255,6 +258,27 @@ __device__ __forceinline__ unsigned short float_to_bf16(float x) {
   unsigned short bits;
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
   return bits;
+#endif
+}
+
+// Two numbers rounded to nearest even, `low` in the low half of a word.
+__device__ __forceinline__ unsigned floats_to_halves(float low, float high) {
+#ifdef SPRNN_SIM
+  return float_to_half(low) | (unsigned)float_to_half(high) << 16;
+#else
+  unsigned word;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
+#endif
+}
+
+__device__ __forceinline__ unsigned floats_to_bf16s(float low, float high) {
+#ifdef SPRNN_SIM
+  return float_to_bf16(low) | (unsigned)float_to_bf16(high) << 16;
+#else
+  unsigned word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
 #endif
 }
 
@@ -328,6 +352,17 @@ __device__ __forceinline__ unsigned fma_half2(unsigned a, unsigned b, unsigned c
 #else
   unsigned d;
   asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+#endif
+}
+
+// a + b on two fp16 halves, each rounded once.
+__device__ __forceinline__ unsigned add_half2(unsigned a, unsigned b) {
+#ifdef SPRNN_SIM
+  return fma_half2(a, 0x3C003C00u, b);  // times one
+#else
+  unsigned d;
+  asm("add.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
   return d;
 #endif
 }

@@ -24,7 +24,7 @@
 // unpack = fitting: once spares an instruction a slot, but takes a second register
 // unroll = 4: loads of slots that overlap where they come from memory, 16 bytes each
 // prefetch = 4: streamed loads of 16 bytes on their way while the block waits
-// chain = 16: fp16 additions before the sum is joined to fp32: about as precise as rounding the output
+// chain = 8: fp16 additions in a row before fp32 takes over: more precise than rounding the output
 // steps_per_launch = 4096: each step has its own exchange slots: 512 bytes a step and phase
 
 // ---- this kernel ---------------------------------------------------------------------------------
@@ -42,7 +42,8 @@ constexpr int kInput = 16;  // values of one input column
 constexpr int kOutput = 64;  // values of one output column
 constexpr int kInputsAhead = 4;  // steps before its use that an input is brought into L2
 constexpr int kLanesH = 4;  // lanes that share a row of H
-constexpr int kChain = 16;  // fp16 additions before a sum is joined to fp32
+constexpr int kChain = 8;  // fp16 additions of each of two chains before fp32 takes over
+constexpr int kFirstPoll = 0;  // cycles before what others publish can be there
 constexpr int kLength1 = 64;  // values that phase 1 exchanges, of one column
 constexpr int kPositions1 = 80;  // the same, then the null positions and alignment
 constexpr int kChunks1 = 32;  // 16-byte chunks of one column group of a slot
@@ -149,25 +150,27 @@ recurrence(
         publish<Storage, kWidth>(slot, row, u.batch_column % kWidth, u.h, u.unit >= 0);
       }
       const Watch watch(status, budget_ns, t, 1);
+      const auto meanwhile = [&] {  // what is less urgent than what the others wait for
+        if (t > 0) {
+          #pragma unroll
+          for (int item = 0; item < 1; ++item) {
+            const UnitH& u = units_of_H[item];
+            if (u.owned) output[((size_t)(t - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
+          }
+        }
+        #pragma unroll
+        for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
+          UnitH& u = units_of_H[item];
+          u.W_x = u.owned ? inputs_1[((size_t)t * 64 + u.unit) * kBatch + u.batch_column] : 0.0f;
+          if (u.owned && t + kInputsAhead < steps) {
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 64 + u.unit) * kBatch + u.batch_column]);
+          }
+        }
+      };
       __syncthreads();  // no poll goes out before this block's own stores, and no lane gathers any more
       if (stop_1) return;
-      if (t > 0) {  // what is less urgent follows what the others wait for
-        #pragma unroll
-        for (int item = 0; item < 1; ++item) {
-          const UnitH& u = units_of_H[item];
-          if (u.owned) output[((size_t)(t - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
-        }
-      }
-      #pragma unroll
-      for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
-        UnitH& u = units_of_H[item];
-        u.W_x = u.owned ? inputs_1[((size_t)t * 64 + u.unit) * kBatch + u.batch_column] : 0.0f;
-        if (u.owned && t + kInputsAhead < steps) {
-          prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 64 + u.unit) * kBatch + u.batch_column]);
-        }
-      }
-      const bool arrived = collect_bulk<kGroups, kChunks1, kPadChunks1, kCouriers1>(
-          slot, operand_1, arrivals_1, parity_1, warp, lane, watch);
+      const bool arrived = collect_bulk<kGroups, kChunks1, kPadChunks1, kCouriers1, kFirstPoll>(
+          slot, operand_1, arrivals_1, parity_1, warp, lane, watch, meanwhile);
       if (!arrived) *gave_up = 1;
       __syncthreads();  // the operand is complete in shared memory before a lane gathers
     }
@@ -180,7 +183,7 @@ recurrence(
       for (int i = 0; i < 1; ++i) {  // U @ h: 5 slots in registers
         Sums sums;
         gather_registers<Slot1, 0, 5, 3, kChain>(sums, register_words_1, i, used_1[i], addressed);
-        add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_U_h + (i) * kGroups);
+        sums.total<kLanesH>(lane, totals_U_h + (i) * kGroups);
       }
     }
 #pragma unroll

@@ -10,7 +10,7 @@
 //   output h'
 //
 // phase 1: 256 x 32, 2048 non-zeros (25.00%); slots a warp: 6 in registers, 9 shared, 0 streamed
-// phase 2: 32 x 64, 410 non-zeros (20.02%); slots a warp: 0 in registers, 5 shared, 0 streamed
+// phase 2: 32 x 64, 410 non-zeros (20.02%); slots a warp: 0 in registers, 3 shared, 0 streamed
 //
 // blocks = 4: 64 units over 4 SMs: 16 a block, one block an SM
 // threads = 64: enough warps to hide latency, 128 registers each on a GPU
@@ -30,7 +30,7 @@
 // unpack = fitting: once spares an instruction a slot, but takes a second register
 // unroll = 4: loads of slots that overlap where they come from memory, 16 bytes each
 // prefetch = 4: streamed loads of 16 bytes on their way while the block waits
-// chain = 16: fp16 additions before the sum is joined to fp32: about as precise as rounding the output
+// chain = 8: fp16 additions in a row before fp32 takes over: more precise than rounding the output
 // steps_per_launch = 4096: each step has its own exchange slots: 512 bytes a step and phase
 
 // ---- this kernel ---------------------------------------------------------------------------------
@@ -47,9 +47,9 @@ constexpr int kColumns = 4;  // batch columns, padded
 constexpr int kInput = 16;  // values of one input column
 constexpr int kOutput = 32;  // values of one output column
 constexpr int kInputsAhead = 4;  // steps before its use that an input is brought into L2
-constexpr int kLanesR = 4;  // lanes that share a row of R
+constexpr int kLanesR = 8;  // lanes that share a row of R
 constexpr int kLanesH = 4;  // lanes that share a row of H
-constexpr int kChain = 16;  // fp16 additions before a sum is joined to fp32
+constexpr int kChain = 8;  // fp16 additions of each of two chains before fp32 takes over
 constexpr int kPhases = 2;  // exchanges a step
 constexpr int kUnroll = 4;  // loads of slots in flight, 16 bytes each
 constexpr int kLength1 = 32;  // values that phase 1 exchanges, of one column
@@ -62,8 +62,8 @@ constexpr int kLength2 = 64;  // values that phase 2 exchanges, of one column
 constexpr int kPositions2 = 80;  // the same, then the null positions and alignment
 constexpr int kChunks2 = 32;  // 16-byte chunks of one column group of a slot
 constexpr int kPadChunks2 = 8;  // chunks of zeros that follow a group in shared memory
-constexpr int kGatherWarps2 = 1;  // warps that gather, the first ones
-constexpr int kLaneWords2 = 8;  // words of one lane's slots, all tiers together
+constexpr int kGatherWarps2 = 2;  // warps that gather, the first ones
+constexpr int kLaneWords2 = 4;  // words of one lane's slots, all tiers together
 
 using Storage = Float16;
 using Slot1 = NarrowSlot<1, true>;
@@ -161,8 +161,8 @@ recurrence(
 #pragma unroll
   for (int i = 0; i < 1; ++i) used_2[i] = slots_used_2[place_2 * 1 + i];
   Words<4>* shared_quads_2 =
-      reinterpret_cast<Words<4>*>(shared + 4224) + warp * (8 / 4 * 32) + lane;
-  for (int i = 0; i < 8 / 4 && warp < 1; ++i) {
+      reinterpret_cast<Words<4>*>(shared + 4224) + warp * (4 / 4 * 32) + lane;
+  for (int i = 0; i < 4 / 4; ++i) {
     shared_quads_2[i * 32] = quads_2[(0 / 4 + i) * 32];
   }
   zero_padding<Storage, kWidth, kGroups, kLength2, kPositions2>(operand_2);
@@ -172,12 +172,12 @@ recurrence(
   UnitR units_of_R[1];
 #pragma unroll
   for (int item = 0; item < 1; ++item) {
-    const int place = (item / kGroups * kWarps + warp) * 8 + lane / kLanesR;
-    const int* row = units_R + blockIdx.x * (2 * 16) + place;
+    const int place = (item / kGroups * kWarps + warp) * 4 + lane / kLanesR;
+    const int* row = units_R + blockIdx.x * (2 * 8) + place;
     UnitR& u = units_of_R[item];
     u.unit = lane % kLanesR < kWidth ? row[0] : -1;
     u.batch_column = item % kGroups * kWidth + lane % kWidth;
-    u.position = row[16];
+    u.position = row[8];
     u.owned = u.unit >= 0 && u.batch_column < kBatch;
     u.h = u.owned ? state_h[u.batch_column * 32 + u.unit] : 0.0f;
   }
@@ -214,36 +214,38 @@ recurrence(
       constexpr int kRowWords = kWidth / Storage::columns_per_word;
       unsigned* slot = exchange_1 + (size_t)t * (kGroups * kLength1 * kRowWords);
 #pragma unroll
-      for (int item = 0; item < 1 && warp < 1; ++item) {  // publish h
+      for (int item = 0; item < 1; ++item) {  // publish h
         const UnitR& u = units_of_R[item];
         const int row = u.batch_column / kWidth * kLength1 + u.position;
         publish<Storage, kWidth>(slot, row, u.batch_column % kWidth, u.h, u.unit >= 0);
       }
       const Watch watch(status, budget_ns, t, 1);
+      const auto meanwhile = [&] {  // what is less urgent than what the others wait for
+        if (t > 0) {
+          #pragma unroll
+          for (int item = 0; item < 1; ++item) {
+            const UnitR& u = units_of_R[item];
+            if (u.owned) output[((size_t)(t - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
+          }
+        }
+        #pragma unroll
+        for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
+          UnitH& u = units_of_H[item];
+          u.Wi_x = u.owned ? inputs_1[((size_t)t * 256 + u.unit) * kBatch + u.batch_column] : 0.0f;
+          u.Wf_x = u.owned ? inputs_1[((size_t)t * 256 + 64 + u.unit) * kBatch + u.batch_column] : 0.0f;
+          u.Wg_x = u.owned ? inputs_1[((size_t)t * 256 + 128 + u.unit) * kBatch + u.batch_column] : 0.0f;
+          u.Wo_x = u.owned ? inputs_1[((size_t)t * 256 + 192 + u.unit) * kBatch + u.batch_column] : 0.0f;
+          if (u.owned && t + kInputsAhead < steps) {
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + u.unit) * kBatch + u.batch_column]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 64 + u.unit) * kBatch + u.batch_column]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 128 + u.unit) * kBatch + u.batch_column]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 192 + u.unit) * kBatch + u.batch_column]);
+          }
+        }
+      };
       __syncthreads();  // everything this block publishes is written before its arrival is counted
       if (stop_1) return;
-      if (t > 0) {  // what is less urgent follows what the others wait for
-        #pragma unroll
-        for (int item = 0; item < 1 && warp < 1; ++item) {
-          const UnitR& u = units_of_R[item];
-          if (u.owned) output[((size_t)(t - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
-        }
-      }
-      #pragma unroll
-      for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
-        UnitH& u = units_of_H[item];
-        u.Wi_x = u.owned ? inputs_1[((size_t)t * 256 + u.unit) * kBatch + u.batch_column] : 0.0f;
-        u.Wf_x = u.owned ? inputs_1[((size_t)t * 256 + 64 + u.unit) * kBatch + u.batch_column] : 0.0f;
-        u.Wg_x = u.owned ? inputs_1[((size_t)t * 256 + 128 + u.unit) * kBatch + u.batch_column] : 0.0f;
-        u.Wo_x = u.owned ? inputs_1[((size_t)t * 256 + 192 + u.unit) * kBatch + u.batch_column] : 0.0f;
-        if (u.owned && t + kInputsAhead < steps) {
-          prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + u.unit) * kBatch + u.batch_column]);
-          prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 64 + u.unit) * kBatch + u.batch_column]);
-          prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 128 + u.unit) * kBatch + u.batch_column]);
-          prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 192 + u.unit) * kBatch + u.batch_column]);
-        }
-      }
-      const bool arrived = wait_for_all_blocks(arrivals, ((unsigned)t * kPhases + 1) * kBlocks, watch);
+      const bool arrived = wait_for_all_blocks(arrivals, ((unsigned)t * kPhases + 1) * kBlocks, watch, meanwhile);
       if (!arrived) *gave_up = 1;
       __syncthreads();  // all blocks have published before any thread reads the slot
       collect_complete<kGroups, kChunks1, kPadChunks1, 4>(slot, operand_1);
@@ -258,26 +260,26 @@ recurrence(
       for (int i = 0; i < 1; ++i) {  // Ui @ h: 3 slots in registers
         Sums sums;
         gather_registers<Slot1, 0, 3, 3, kChain>(sums, register_words_1, i, 3, addressed);
-        add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Ui_h + (i) * kGroups);
+        sums.total<kLanesH>(lane, totals_Ui_h + (i) * kGroups);
       }
 #pragma unroll
       for (int i = 0; i < 1; ++i) {  // Uf @ h: 3 slots in registers and 1 slots in shared memory
         Sums sums;
         gather_registers<Slot1, 3, 3, 3, kChain>(sums, register_words_1, i, 4, addressed);
         gather_shared<Slot1, 1, kChain, kUnroll>(sums, shared_quads_1 + (i * 1) * 32, 4 - 3, operand);
-        add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Uf_h + (i) * kGroups);
+        sums.total<kLanesH>(lane, totals_Uf_h + (i) * kGroups);
       }
 #pragma unroll
       for (int i = 0; i < 1; ++i) {  // Ug @ h: 4 slots in shared memory
         Sums sums;
         gather_shared<Slot1, 4, kChain, kUnroll>(sums, shared_quads_1 + (1 + i * 1) * 32, used_1[2 + i], operand);
-        add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Ug_h + (i) * kGroups);
+        sums.total<kLanesH>(lane, totals_Ug_h + (i) * kGroups);
       }
 #pragma unroll
       for (int i = 0; i < 1; ++i) {  // Uo @ h: 4 slots in shared memory
         Sums sums;
         gather_shared<Slot1, 4, kChain, kUnroll>(sums, shared_quads_1 + (2 + i * 1) * 32, used_1[3 + i], operand);
-        add_lanes<kLanesH, kWidth, kGroups>(sums.sum, lane, totals_Uo_h + (i) * kGroups);
+        sums.total<kLanesH>(lane, totals_Uo_h + (i) * kGroups);
       }
     }
 #pragma unroll
@@ -308,26 +310,27 @@ recurrence(
         publish<Storage, kWidth>(slot, row, u.batch_column % kWidth, u.P_operand, u.unit >= 0);
       }
       const Watch watch(status, budget_ns, t, 2);
+      const auto meanwhile = [] {};
       __syncthreads();  // everything this block publishes is written before its arrival is counted
       if (stop_2) return;
-      const bool arrived = wait_for_all_blocks(arrivals, ((unsigned)t * kPhases + 2) * kBlocks, watch);
+      const bool arrived = wait_for_all_blocks(arrivals, ((unsigned)t * kPhases + 2) * kBlocks, watch, meanwhile);
       if (!arrived) *gave_up = 1;
       __syncthreads();  // all blocks have published before any thread reads the slot
       collect_complete<kGroups, kChunks2, kPadChunks2, 4>(slot, operand_2);
       __syncthreads();  // the operand is complete in shared memory before a lane gathers
     }
-    if (warp < 1) {
+    {
       using Source = Operand<Storage, kWidth, kGroups, kPositions2>;
       const Source operand{reinterpret_cast<const char*>(operand_2), address_2};
 #pragma unroll
-      for (int i = 0; i < 1; ++i) {  // P @ P_operand: 5 slots in shared memory
+      for (int i = 0; i < 1; ++i) {  // P @ P_operand: 3 slots in shared memory
         Sums sums;
-        gather_shared<Slot2, 5, kChain, kUnroll>(sums, shared_quads_2 + (i * 2) * 32, 5, operand);
-        add_lanes<kLanesR, kWidth, kGroups>(sums.sum, lane, totals_P_P_operand + (i) * kGroups);
+        gather_shared<Slot2, 3, kChain, kUnroll>(sums, shared_quads_2 + (i * 1) * 32, used_2[i], operand);
+        sums.total<kLanesR>(lane, totals_P_P_operand + (i) * kGroups);
       }
     }
 #pragma unroll
-    for (int item = 0; item < 1 && warp < 1; ++item) {
+    for (int item = 0; item < 1; ++item) {
       UnitR& u = units_of_R[item];
       const float P_P_operand = totals_P_P_operand[item];
       u.h_next = P_P_operand;
@@ -335,7 +338,7 @@ recurrence(
 
     // ---- the step ends: the output is known, the states advance
 #pragma unroll
-    for (int item = 0; item < 1 && warp < 1; ++item) {
+    for (int item = 0; item < 1; ++item) {
       UnitR& u = units_of_R[item];
       u.result = u.h_next;
       u.h = u.h_next;
@@ -347,13 +350,13 @@ recurrence(
     }
   }
   #pragma unroll
-  for (int item = 0; item < 1 && warp < 1; ++item) {
+  for (int item = 0; item < 1; ++item) {
     const UnitR& u = units_of_R[item];
     if (u.owned) output[((size_t)(steps - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
   }
 
 #pragma unroll
-  for (int item = 0; item < 1 && warp < 1; ++item) {
+  for (int item = 0; item < 1; ++item) {
     const UnitR& u = units_of_R[item];
     if (!u.owned) continue;
     state_h[u.batch_column * 32 + u.unit] = u.h;

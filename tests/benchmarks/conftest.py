@@ -1,8 +1,0 @@
-"""Makes the benchmarks importable: they are no part of the installed package."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
