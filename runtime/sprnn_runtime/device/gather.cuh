@@ -223,8 +223,8 @@ struct SlotRun {
   static constexpr int loads = slots * Slot::words / 4;
 };
 
-// The next SLOTS slots, whole runs from slot `s` on, whose words `load(0)`, `load(1)`, ... bring; those from
-// `end` on do not count, but where they share a load with others they may run: they add nothing.
+// The next SLOTS slots, whole runs from slot `s` on, which is before `end`; `load(0)`, `load(1)`, ... bring their
+// words. Those from `end` on do not count, but where they share a load with others they may run: they add nothing.
 template <class Slot, int SLOTS, int CHAIN, class Sums, class Source, class Load>
 __device__ __forceinline__ void gather_loaded(Sums& sums, int s, int end, const Source& operand,
                                               const Load& load) {
@@ -233,7 +233,7 @@ __device__ __forceinline__ void gather_loaded(Sums& sums, int s, int end, const 
   unsigned words[4 * loads];
 #pragma unroll
   for (int i = 0; i < loads; ++i) {
-    if (s + 4 * i / Slot::words < end) {
+    if (i == 0 || s + 4 * i / Slot::words < end) {
       const Words<4> quad = load(i);
 #pragma unroll
       for (int j = 0; j < 4; ++j) words[4 * i + j] = quad.w[j];
@@ -241,7 +241,7 @@ __device__ __forceinline__ void gather_loaded(Sums& sums, int s, int end, const 
   }
 #pragma unroll
   for (int j = 0; j < SLOTS; ++j) {
-    if (s + j / step * step < end) sums.add(Slot::at(words, j), j, operand);
+    if (j < step || s + j / step * step < end) sums.add(Slot::at(words, j), j, operand);
     if ((j + 1) % Sums::run(CHAIN) == 0 || j + 1 == SLOTS) sums.join();
   }
 }
@@ -275,14 +275,14 @@ __device__ __forceinline__ void gather_streamed(Sums& sums, const Words<4>* quad
   const int end = COUNT < used ? COUNT : used;
 #pragma unroll
   for (int q = 0; q < here; ++q) {
-    if (q * slots >= end) break;
+    if (q * slots >= used) break;
     gather_loaded<Slot, slots, CHAIN>(sums, q * slots, end, operand, [&](int i) {
       const int at = FIRST + q * loads + i;
       return at < AHEAD ? ahead[at] : quads[at * 32];
     });
   }
 #pragma unroll unroll
-  for (int q = here; q < runs && q * slots < end; ++q) {
+  for (int q = here; q < runs && q * slots < used; ++q) {
     gather_loaded<Slot, slots, CHAIN>(sums, q * slots, end, operand,
                                       [&](int i) { return quads[(FIRST + q * loads + i) * 32]; });
   }
