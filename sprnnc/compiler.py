@@ -35,6 +35,8 @@ from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule import assemble as schedule_stage
 from sprnnc.schedule.choices import Choices, print_choices
 from sprnnc.schedule.choose import MAX_BATCH, choose, with_fewer_threads
+from sprnnc.schedule.fit_tile import fit_tile
+from sprnnc.schedule.indices import with_single_values
 from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
 from sprnnc.schedule.registers import layout_options
@@ -113,11 +115,11 @@ def _lower(
     target: Target,
     trace: Trace,
 ) -> Artifact:
-    """From the matrices to the artifact: stages 4 to 9, again with fewer threads where they spill."""
+    """From the matrices to the artifact: stages 4 to 9, again in another way where registers spill."""
     try:
         return _lower_as_chosen(model, recurrence, choices, tensors, text, batch, target, trace)
     except CompileError as error:
-        fewer = with_fewer_threads(choices)
+        fewer = with_fewer_threads(choices) or with_single_values(choices)
         if error.diagnostics[0].code != "E411" or fewer is None:
             raise
     return _lower(model, recurrence, fewer, tensors, text, batch, target, trace)
@@ -135,14 +137,16 @@ def _lower_as_chosen(
 ) -> Artifact:
     """Stages 4 to 9. Raises CompileError E411 where a thread has too few registers."""
     with trace.stage("partition") as dump:
+        tile, choices = fit_tile(model, recurrence, choices, tensors, batch, target)
         nonzeros = {w.name: np.count_nonzero(tensors[w.name], axis=1) for w in model.cell.weights}
-        partition = partition_stage.partition(recurrence, nonzeros, choices.blocks.value)
+        partition = partition_stage.partition(recurrence, nonzeros, choices.blocks.value, tile)
         partition_stage.verify(partition)
         dump(partition_stage.print_partition(partition))
     with trace.stage("layout") as dump:
-        options = layout_options(model, recurrence, choices, batch, target)
+        options = layout_options(model, recurrence, choices, batch, target, tile)
         layout = layout_stage.lay_out(recurrence, tensors, partition, options)
         layout_stage.verify(layout)
+        layout_stage.verify_tiles(layout, recurrence)
         dump(layout_stage.print_layout(layout))
     plan, kernel, source, cubin = _schedule_and_build(
         model, recurrence, layout, choices, batch, target, trace

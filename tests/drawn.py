@@ -35,14 +35,14 @@ class Draw:
     x: np.ndarray
 
 
-def source_of(cell: str) -> str:
-    """An example's text with every pattern replaced, so that any matrix fits."""
+def source_of(cell: str, pattern: str = "as_stored") -> str:
+    """An example's text with ``pattern`` for every matrix; any matrix fits the one that is given here."""
     lines = (EXAMPLES / f"{cell}.sprnn").read_text().splitlines()
     relaxed = []
     for line in lines:
         if line.strip().startswith("weight") and not line.strip().startswith("#"):
             line = _PATTERN.sub("", line.split("#")[0]).rstrip()
-            line += "  as_stored" if re.search(r"\[\w+, *\w+\]", line) else ""
+            line += f"  {pattern}" if re.search(r"\[\w+, *\w+\]", line) else ""
         relaxed.append(line)
     return "\n".join(relaxed) + "\n"
 
@@ -65,17 +65,21 @@ def draw_tensors(shapes: Mapping[str, tuple[int, ...]], density: float, seed: in
 
 
 @st.composite
-def cases(draw: st.DrawFn, cell: str, **fixed: Any) -> Draw:
-    """A compiled cell and an input of 64 steps; ``fixed`` pins ``dtype`` or ``target``."""
+def cases(draw: st.DrawFn, cell: str, tile: tuple[int, int] | None = None, **fixed: Any) -> Draw:
+    """A compiled cell and an input of 64 steps; ``fixed`` pins ``dtype`` or ``target``.
+
+    With ``tile``, every matrix consists of such blocks, of which one index serves all or a part.
+    """
     target = find_target(fixed.get("target", "sim"))
     on_gpu = target.arch is not None
-    text = source_of(cell)
+    density = draw(st.sampled_from([0.0, 0.03, 0.1, 0.3, 0.7, 1.0]), label="density")
+    text = source_of(cell, f"blocks({tile[0]}, {tile[1]}, {density})") if tile else source_of(cell)
     program = parse(text)
     symbols = sorted({name for c in program.cells for name in (s.text for s in c.sizes)})
-    sizes = {name: draw(st.integers(1, 300 if on_gpu else 70), label=name) for name in symbols}
+    unit, most = max(tile or (1, 1)), 300 if on_gpu else 70
+    sizes = {name: unit * draw(st.integers(1, most // unit), label=name) for name in symbols}
     batch = draw(st.integers(1, 9), label="batch")
     dtype = fixed.get("dtype") or draw(st.sampled_from(sorted(LIMIT)), label="dtype")
-    density = draw(st.sampled_from([0.0, 0.03, 0.1, 0.3, 0.7, 1.0]), label="density")
     threads = draw(st.sampled_from([32, 256, 1024] if on_gpu else [32, 64, 96]), label="threads")
     # A GPU's thread keeps the states of its units in registers: more than a few of them would spill.
     fewest_blocks = -(-max(sizes.values()) * 2 * batch // (4 * threads)) if on_gpu else 1
@@ -99,22 +103,20 @@ def cases(draw: st.DrawFn, cell: str, **fixed: Any) -> Draw:
         "shared_slots": draw(st.sampled_from([-1, 0, 2]), label="shared slots"),
         "steps_per_launch": draw(st.sampled_from([7, 64]), label="steps a launch"),
     }
-    model = check(program, source=text, sizes=sizes)
     seed = draw(st.integers(0, 2**16), label="seed")
-    tensors = draw_tensors(expected_shapes(model.cell), density, seed)
+    if tile:
+        schedule["indices"] = draw(st.sampled_from(["fitting", "block"]), label="indices")
+        weights: dict[str, Any] = {"random_weights": seed}
+    else:
+        model = check(program, source=text, sizes=sizes)
+        weights = {"weights": draw_tensors(expected_shapes(model.cell), density, seed)}
     try:
         artifact = sprnnc.compile(
-            text,
-            weights=tensors,
-            batch=batch,
-            target=target.name,
-            sizes=sizes,
-            dtype=dtype,
-            schedule=schedule,
+            text, batch=batch, target=target.name, sizes=sizes, dtype=dtype, schedule=schedule, **weights
         )
     except sprnnc.CompileError as error:
-        if error.diagnostics[0].code != "E411":
+        if error.diagnostics[0].code not in ("E411", "E404"):
             raise
-        reject()  # so many units and columns a thread as were drawn do not fit into its registers
+        reject()  # the registers of a thread, or the units of a block, are too few for what was drawn
     x = np.random.default_rng(seed).standard_normal((STEPS, batch, artifact.manifest.input_size))
     return Draw(artifact, x.astype(np.float32))

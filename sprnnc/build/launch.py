@@ -121,7 +121,7 @@ def _constants(
     packed: dict[str, Array] = {}
     for phase, planned in zip(layout.phases, plan.phases, strict=True):
         if phase.slots:
-            packed[f"slots_{phase.index}"] = pack_slots(phase, planned, plan.dtype, plan.encoding)
+            packed[f"slots_{phase.index}"] = pack_slots(phase, planned, plan.slot_format)
             packed[f"used_{phase.index}"] = phase.used.astype(np.int32)
     for space in recurrence.spaces:
         unit = layout.placements[space.name].unit

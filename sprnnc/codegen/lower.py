@@ -26,7 +26,6 @@ from sprnnc.codegen.units import UnitFields
 from sprnnc.passes.recurrence import Phase, Recurrence
 from sprnnc.schedule.choices import Activations, Encoding, Exchange, Tier, Unpack
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup
-from sprnnc.schedule.slot_words import lane_words
 
 _INPUTS_AHEAD = 4
 _STORAGE = {DType.FP32: "Float32", DType.FP16: "Float16", DType.BF16: "BFloat16"}
@@ -48,16 +47,13 @@ def lower_to_kernel(
         LevelModel(phase, _loops(recurrence, level, spaces, fields))
         for level, phase in enumerate((None, *phases))
     )
-    width = _STORAGE[plan.dtype], plan.width, plan.groups
-    sums = "HalfSums" if plan.accumulate is DType.FP16 else "FloatSums"
     return KernelModel(
         banner=banner,
         helpers=helpers,
-        storage=width[0],
-        slot="NarrowSlot" if plan.encoding is Encoding.NARROW else "WideSlot",
+        storage=_STORAGE[plan.dtype],
         flag_at=plan.flag_at_bytes,
         late_io=bool(recurrence.phases) and not levels[0].loops,
-        sums=sums,
+        sums=_sums(plan),
         lamport=plan.choices.exchange.value is Exchange.LAMPORT,
         keeps_packed=plan.unpack is Unpack.EACH_STEP,
         constants=_constants(recurrence, plan),
@@ -81,7 +77,8 @@ def helper_files(recurrence: Recurrence, plan: Plan) -> tuple[str, ...]:
     files += ["activations_fast.cuh" if fast else "activations.cuh", "elementwise.cuh"]
     if recurrence.phases:
         lamport = plan.choices.exchange.value is Exchange.LAMPORT
-        files += ["gather.cuh", "exchange.cuh"]
+        files += ["gather.cuh", "gather_tiles.cuh"] if plan.tile.values > 1 else ["gather.cuh"]
+        files.append("exchange.cuh")
         files += ["bulk.cuh"] if any(p.couriers for p in plan.phases) else []
         by_threads = any(not p.couriers for p in plan.phases)
         files += ["lamport.cuh" if lamport else "barrier.cuh"] if by_threads else []
@@ -110,6 +107,12 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
     constants += [
         c(f"kLanes{s.name}", s.lanes_per_row, f"lanes that share a row of {s.name}") for s in plan.spaces
     ]
+    if plan.tile.values > 1:
+        constants += [
+            c("kTileRows", plan.tile.rows, "rows of a tile, whose values one index serves"),
+            c("kTileColumns", plan.tile.columns, "columns of a tile: adjacent positions of the operand"),
+            c("kRun", plan.tile.run, "positions that one load of the operand brings"),
+        ]
     if recurrence.phases:
         constants.append(
             c("kChain", choices.chain.value, "fp16 additions of each of two chains before fp32 takes over")
@@ -141,7 +144,7 @@ def _phase_constants(p: PhasePlan, plan: Plan) -> list[Constant]:
         c(f"kChunks{i}", chunks, f"{p.chunk_bytes}-byte chunks of one column group of a slot"),
         c(f"kPadChunks{i}", pad, "chunks of zeros that follow a group in shared memory"),
         c(f"kGatherWarps{i}", p.gather_warps, "warps that gather, the first ones"),
-        c(f"kLaneWords{i}", lane_words(p, plan.encoding), "words of one lane's slots, all tiers together"),
+        c(f"kLaneWords{i}", p.lane_words, "words of one lane's slots, all tiers together"),
     ]
     if p.couriers:
         constants.append(c(f"kCouriers{i}", p.couriers, "warps that look after a bulk copy each"))
@@ -160,7 +163,6 @@ def _phase_model(
         )
         for v in phase.published
     )
-    words = plan.encoding.value
     return PhaseModel(
         index=p.index,
         title="; ".join(f"{q.weight} @ {q.operand}" for q in phase.products),
@@ -169,10 +171,10 @@ def _phase_model(
         gather_warps=f"kGatherWarps{p.index}",
         guard=_guard(p.gather_warps, plan),
         ranks=p.ranks,
-        register_words=_whole_loads(p.register_slots * words),
-        shared_words=_whole_loads(p.shared_slots * words),
-        streamed_words=_whole_loads(p.streamed_slots * words),
-        ahead=min(plan.choices.prefetch.value, _whole_loads(p.streamed_slots * words) // 4),
+        register_words=p.register_words,
+        shared_words=p.shared_words,
+        streamed_words=p.streamed_words,
+        ahead=min(plan.choices.prefetch.value, p.streamed_words // 4),
         operand_at=p.operand_at_bytes,
         arrivals_at=p.arrivals_at_bytes,
         slots_at=p.slots_at_bytes,
@@ -180,7 +182,7 @@ def _phase_model(
         totals=tuple(
             Total(f"totals_{fields.names(q.name)}", plan.space(q.rows.name).items) for q in phase.products
         ),
-        position_unit=plan.row_bytes // p.position_step,
+        slot=_slot(p, plan),
         row_groups=_row_group_models(phase, p, plan, fields),
         publications=publications,
     )
@@ -190,9 +192,24 @@ def _guard(warps: int, plan: Plan) -> str:
     return "" if warps == plan.choices.warps else f"warp < {warps}"
 
 
-def _whole_loads(words: int) -> int:
-    """``words`` rounded up to whole loads of 16 bytes."""
-    return -(-words // 4) * 4
+def _slot(p: PhasePlan, plan: Plan) -> str:
+    """The C type of a slot of phase ``p``."""
+    unit, each_step = plan.row_bytes // p.position_step, str(plan.unpack is Unpack.EACH_STEP).lower()
+    match plan.encoding:
+        case Encoding.NARROW:
+            return f"NarrowSlot<{unit}, {each_step}>"
+        case Encoding.WIDE:
+            return f"WideSlot<{unit}, {each_step}>"
+        case Encoding.BLOCK:
+            return f"TileSlot<Storage, kTileRows, kTileColumns, kRun, {each_step}>"
+
+
+def _sums(plan: Plan) -> str:
+    """The C type of a lane's partial sums of one row, or of those of a tile."""
+    kind = "HalfSums" if plan.accumulate is DType.FP16 else "FloatSums"
+    if plan.encoding is Encoding.BLOCK:
+        return f"Tile{kind}<Storage, kTileRows, kTileColumns, kWidth, kGroups>"
+    return f"{kind}<Storage, kWidth, kGroups>"
 
 
 def _row_group_models(
@@ -225,8 +242,7 @@ def _constant_loads(group: RowGroup, plan: Plan) -> tuple[RowGroup, ...]:
     def bundle(k: int) -> RowGroup:
         segments = []
         for s in group.segments:
-            whole_loads = -(-s.slots // plan.slots_per_quad) * plan.slots_per_quad
-            each = s.slots if s.tier is Tier.REGISTER else whole_loads
+            each = plan.slot_format.tier_words(s.tier, s.slots)
             segments.append(replace(s, first=s.first + k * each))
         return replace(group, first_item=group.first_item + k, items=1, segments=tuple(segments))
 
@@ -235,20 +251,20 @@ def _constant_loads(group: RowGroup, plan: Plan) -> tuple[RowGroup, ...]:
 
 def _gather_calls(group: RowGroup, p: PhasePlan, plan: Plan, used: str) -> tuple[GatherCall, ...]:
     """One call a segment; ``used`` counts from the first slot of the bundle."""
-    calls, before, per_quad, slot = [], 0, plan.slots_per_quad, f"Slot{p.index}"
+    calls, before, words, slot = [], 0, plan.slot_format.words, f"Slot{p.index}"
     for s in group.segments:
         rest = used if not before else f"{used} - {before}"
-        quad = s.first // per_quad
-        step = -(-s.slots // per_quad)
+        quad = s.first // 4
+        step = plan.slot_format.tier_words(s.tier, s.slots) // 4
         if s.tier is Tier.REGISTER:
             sure = max(0, min(group.sure - before, s.slots))
-            function = f"gather_registers<{slot}, {s.first}, {s.slots}, {sure}, kChain, kInFlight>"
+            function = f"gather_registers<{slot}, {s.first // words}, {s.slots}, {sure}, kChain, kInFlight>"
             arguments = f"register_words_{p.index}, i, {rest}"
         elif s.tier is Tier.SHARED:
             function = f"gather_shared<{slot}, {s.slots}, kChain, kUnroll, kInFlight>"
             arguments = f"shared_quads_{p.index} + ({offset(quad)}i * {step}) * 32, {rest}"
         else:
-            function = f"gather_streamed<{slot}, {quad}, {s.slots}, kUnroll>"
+            function = f"gather_streamed<{slot}, {quad}, {s.slots}, kChain, kUnroll>"
             arguments = f"streamed_quads_{p.index}, ahead_{p.index}, {rest}"
         calls.append(GatherCall(function, arguments, "addressed" if s.tier is Tier.REGISTER else "operand"))
         before += s.slots

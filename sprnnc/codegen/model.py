@@ -61,7 +61,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class SpaceModel:
-    """What a lane keeps for each of its (unit, column) pairs of one space; ``guard`` limits its warps."""
+    """What a lane keeps for each of its (unit, column) pairs of one space; ``guard`` limits its warps.
+
+    ``place_of_lane``: place of a lane's unit within a bundle; the first ``owners`` lanes of a row own one.
+    """
 
     name: str
     size: int
@@ -71,6 +74,8 @@ class SpaceModel:
     table_size: int
     places: int
     lanes_constant: str
+    place_of_lane: str
+    owners: str
     struct: str
     array: str
     fields: tuple[Field, ...]
@@ -145,7 +150,7 @@ class PhaseModel:
     arrivals_at: int
     slots_at: int
     slots: int
-    position_unit: int
+    slot: str
     totals: tuple[Total, ...]
     row_groups: tuple[RowGroupModel, ...]
     publications: tuple[Publication, ...]
@@ -161,12 +166,11 @@ class LevelModel:
 
 @dataclass(frozen=True, slots=True)
 class KernelModel:
-    """A whole source file."""
+    """A whole source file. ``sums``: the C type of a lane's sums of a row."""
 
     banner: tuple[str, ...]
     helpers: tuple[tuple[str, str], ...]
     storage: str
-    slot: str
     sums: str
     flag_at: int
     late_io: bool

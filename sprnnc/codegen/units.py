@@ -103,6 +103,8 @@ class UnitFields:
             table_size=plan.units_per_lane * self.plan.choices.warps * plan.places,
             places=plan.places,
             lanes_constant=f"kLanes{space_name}",
+            place_of_lane=_place_of_lane(f"kLanes{space_name}", plan.rows),
+            owners=_owners(plan.rows),
             struct=f"Unit{space_name}",
             array=f"units_of_{space_name}",
             fields=tuple(f for f in fields if f.names),
@@ -143,3 +145,15 @@ class UnitFields:
         r = self.recurrence
         values = [e.equation.value for e in r.equations] + [r.output]
         return any(isinstance(n, Ref) and n.name == name for v in values for n in walk(v))
+
+
+def _owners(rows: int) -> str:
+    """Lanes of a row of ``rows`` units that end with a total: one for each unit and column of a group."""
+    return "kWidth" if rows == 1 else "kTileRows * kWidth"
+
+
+def _place_of_lane(lanes: str, rows: int) -> str:
+    """Lane k of a row owns a column of unit k / kWidth of the row."""
+    if rows == 1:
+        return f"lane / {lanes}"
+    return f"lane / {lanes} * kTileRows + lane % {lanes} / kWidth % kTileRows"

@@ -10,21 +10,27 @@ from numpy.typing import NDArray
 from sprnnc.artifact import Artifact
 from sprnnc.explanation.orders import OrderCost, lay_out_orders
 from sprnnc.layout.partition import IntArray
+from sprnnc.layout.tile import ONE_VALUE
 from sprnnc.measurement import Measurement
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.passes.recurrence import Phase, Recurrence
 from sprnnc.schedule.banks import GatherCost, gather_cost
 from sprnnc.schedule.plan import PhasePlan
 from sprnnc.schedule.predict import Prediction, predict
+from sprnnc.schedule.registers import slot_format
+from sprnnc.schedule.slot_format import SlotFormat
 from sprnnc.schedule.slot_words import unpack_slots
 from sprnnc.target import Target, find_target
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PhaseFacts:
-    """A phase that has slots. ``position`` int32 [blocks, gather_warps, slots, 32], from ``columns`` on null.
+    """A phase that has slots. ``position`` int32 [blocks, gather_warps, slots, 32] of a lane's first load,
+    from ``columns`` on null.
 
     ``used`` int32 [blocks, gather_warps, ranks]: slots that each warp needs of each rank.
+    ``form``: how slots are packed, and ``by_value`` how they would be with an index for every value, which
+    would take ``bytes_saved`` bytes more.
     ``orders``: what other orders of the loads cost, where that was asked for.
     """
 
@@ -33,6 +39,9 @@ class PhaseFacts:
     position: IntArray
     used: NDArray[np.int32]
     cost: GatherCost
+    form: SlotFormat
+    by_value: SlotFormat
+    bytes_saved: int
     orders: tuple[OrderCost, ...]
 
     @property
@@ -63,8 +72,8 @@ def gather_facts(
     target = find_target(plan.target)
     orders = lay_out_orders(artifact, recurrence, target) if compare_orders else {}
     phases = {
-        p.index: _phase_facts(artifact, p, model, orders.get(p.index, ()))
-        for p, model in zip(plan.phases, recurrence.phases, strict=True)
+        p.index: _phase_facts(artifact, recurrence, p, orders.get(p.index, ()))
+        for p in plan.phases
         if p.slots
     }
     used = {i: p.used for i, p in phases.items()}
@@ -74,10 +83,21 @@ def gather_facts(
 
 
 def _phase_facts(
-    artifact: Artifact, phase: PhasePlan, model: Phase, orders: tuple[OrderCost, ...]
+    artifact: Artifact, recurrence: Recurrence, phase: PhasePlan, orders: tuple[OrderCost, ...]
 ) -> PhaseFacts:
-    plan = artifact.plan
-    words = artifact.packed[f"slots_{phase.index}"]
-    _, position = unpack_slots(words, phase, plan.dtype, plan.encoding)
-    cost = gather_cost(plan, position, phase.columns)
-    return PhaseFacts(phase, model, position, artifact.packed[f"used_{phase.index}"], cost, orders)
+    plan, model = artifact.plan, recurrence.phases[phase.index - 1]
+    form, by_value = plan.slot_format, slot_format(artifact.model, recurrence, ONE_VALUE)
+    _, position = unpack_slots(artifact.packed[f"slots_{phase.index}"], phase, form)
+    nonzeros = sum(int(np.count_nonzero(artifact.tensors[p.weight])) for p in model.products)
+    filled = int((position < phase.columns).sum())
+    return PhaseFacts(
+        plan=phase,
+        model=model,
+        position=position,
+        used=artifact.packed[f"used_{phase.index}"],
+        cost=gather_cost(plan, position, phase.columns),
+        form=form,
+        by_value=by_value,
+        bytes_saved=4 * (nonzeros * by_value.words - filled * form.words),
+        orders=orders,
+    )

@@ -10,7 +10,7 @@ from sprnnc.cell.ir import DType
 from sprnnc.explanation.charts import Chart, Key, Shape, heat_cells, rectangle, stacked_bar, stacked_columns
 from sprnnc.explanation.counts import nonzeros_by_warp, reads_by_bank, slots_by_warp
 from sprnnc.explanation.facts import Facts, PhaseFacts
-from sprnnc.explanation.text import chain_error, floor_of, heading, measured, own_order
+from sprnnc.explanation.text import chain_error, floor_of, heading, held, measured, own_order
 from sprnnc.schedule.memory import null_positions
 from sprnnc.schedule.plan import PhasePlan, Plan
 from sprnnc.version import VERSION
@@ -177,6 +177,8 @@ def _phase(plan: Plan, phase: PhasePlan, products: str, facts: Facts) -> PhaseSe
         f"{phase.gather_warps} gathering warps of {phase.slots} slots a lane; {cost.padding:.1%} of the "
         f"slots are padding; {cost.conflicts_per_load:.2f} extra wavefronts a load by bank conflicts."
     )
+    if found.form.tile.values > 1:
+        note += f" Indices: {held(found)}."
     charts = (_tiers(phase), _heat(found), _slots(found), _banks(found, plan))
     return PhaseSection(title, note, charts, _orders(plan, found))
 
@@ -248,7 +250,7 @@ def _slots(phase: PhaseFacts) -> Chart:
 
 
 def _banks(phase: PhaseFacts, plan: Plan) -> Chart:
-    together = null_positions(plan.row_bytes)
+    together = null_positions(plan.load_bytes)
     reads = reads_by_bank(phase, together)
     first = int(np.flatnonzero(reads)[0])
     shown = reads[first:].astype(np.float64)

@@ -134,6 +134,8 @@ def _phase(plan: Plan, recurrence: Recurrence, phase: PhasePlan, facts: PhaseFac
         f"  slots a lane      {phase.slots}: {phase.register_slots} in registers, "
         f"{phase.shared_slots} in shared memory, {phase.streamed_slots} streamed"
     )
+    if facts and facts.form.tile.values > 1:
+        lines.append(f"  indices           {held(facts)}")
     if facts:
         cost = facts.cost
         lines += [
@@ -143,6 +145,15 @@ def _phase(plan: Plan, recurrence: Recurrence, phase: PhasePlan, facts: PhaseFac
         ]
         lines += _orders(plan, facts)
     return lines
+
+
+def held(facts: PhaseFacts) -> str:
+    """What a slot with a tile holds, and what its one index saves."""
+    form = facts.form
+    return (
+        f"one for {form.tile} values, {4 * form.words} bytes a slot: a step reads {facts.bytes_saved} bytes "
+        f"less than with {4 * facts.by_value.words} bytes for every value"
+    )
 
 
 def own_order(plan: Plan, facts: PhaseFacts) -> OrderCost:
@@ -183,8 +194,7 @@ def chain_error(additions: int) -> str:
 
 def _bytes(plan: Plan, recurrence: Recurrence) -> list[str]:
     exchanged = sum(plan.exchange_bytes(p) for p in plan.phases)
-    slot_bytes = 32 * plan.encoding.value * 4
-    streamed = sum(p.streamed_slots * p.gather_warps for p in plan.phases) * slot_bytes
+    streamed = sum(p.streamed_words * p.gather_warps for p in plan.phases) * 32 * 4
     rows = sum(p.row_count for p in recurrence.input_products)
     return [
         f"  exchanged         {exchanged} (written once, read by each of {plan.choices.blocks.value} blocks)",

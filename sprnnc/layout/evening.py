@@ -3,6 +3,9 @@
 Where a unit lies in the exchanged vector decides which bank serves it. Within its block a unit may
 take any place, so each block's units are assigned to its places such that every load group (see
 ``lanes.py``) reads its banks as evenly as can be: then it needs few slots more than its busiest lane.
+
+The columns of a tile move together, to places that lie side by side: units, places and banks below are
+those of whole tiles, of which each has as many of a load's banks as it has loads.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from scipy.sparse import csc_array, csr_array
 
 from sprnnc.layout.partition import IntArray, SpacePartition
 from sprnnc.layout.rows import Rows
+from sprnnc.layout.tile import Tile
 from sprnnc.passes.recurrence import Phase
 
 _SWEEPS = 3
@@ -31,28 +35,39 @@ class _Reads:
 
 
 def even_positions(
-    phases: Sequence[tuple[Phase, Rows]], spaces: Mapping[str, SpacePartition], together: int
+    phases: Sequence[tuple[Phase, Rows]], spaces: Mapping[str, SpacePartition], together: int, tile: Tile
 ) -> dict[str, IntArray]:
     """Positions int32 [size] of every space's units, each block's a permutation of what it had."""
     positions = {}
     for name, space in spaces.items():
         reads = [
-            _reads(rows, phase, i, len(space.position), together)
+            _reads(rows, phase, i, len(space.position), together, tile)
             for phase, rows in phases
             for i, vector in enumerate(phase.published)
             if vector.space.name == name
         ]
         reads = [r for r in reads if r.counts.nnz]
-        positions[name] = _assign(space, reads, together) if reads else space.position
+        banks = together // tile.loads
+        moves = bool(reads) and banks > 1
+        positions[name] = _move_tiles(space, reads, banks, tile) if moves else space.position
     return positions
 
 
-def _reads(rows: Rows, phase: Phase, vector: int, size: int, together: int) -> _Reads:
+def _move_tiles(space: SpacePartition, reads: list[_Reads], banks: int, tile: Tile) -> IntArray:
+    width = tile.columns
+    block_tiles = [u[u >= 0][::width] // width for u in space.unit]
+    moved = _assign(space.position[::width] // width, block_tiles, reads, banks)
+    position = np.repeat(moved, width) * width + np.tile(np.arange(width), len(moved))
+    return position.astype(np.int32)
+
+
+def _reads(rows: Rows, phase: Phase, vector: int, size: int, together: int, tile: Tile) -> _Reads:
     group, groups = load_groups(rows, together)
     mine = rows.vector == vector
-    at = (group[mine], rows.column[mine])
-    counts = csr_array((np.ones(len(at[0]), np.float32), at), shape=(groups, size))
-    return _Reads(csc_array(counts), phase.first_column(phase.published[vector].name))
+    at = (group[mine], rows.column[mine] // tile.columns)
+    ones = np.ones(len(at[0]), np.float32)
+    counts = csr_array((ones, at), shape=(groups, size // tile.columns))
+    return _Reads(csc_array(counts), phase.first_column(phase.published[vector].name) // tile.columns)
 
 
 def load_groups(rows: Rows, together: int) -> tuple[NDArray[np.int64], int]:
@@ -67,11 +82,10 @@ def load_groups(rows: Rows, together: int) -> tuple[NDArray[np.int64], int]:
     return of_row[rows.row], int(of_row.max()) + 1
 
 
-def _assign(space: SpacePartition, reads: list[_Reads], together: int) -> IntArray:
+def _assign(start: IntArray, block_units: list[IntArray], reads: list[_Reads], together: int) -> IntArray:
     """Block by block, the assignment of units to places that loads the fullest banks least."""
-    position = space.position.copy()
+    position = start.copy()
     banks = [_bank_counts(r, position, together) for r in reads]
-    block_units = [u[u >= 0] for u in space.unit]
     for _ in range(_SWEEPS):
         for units in block_units:
             places = np.sort(position[units])

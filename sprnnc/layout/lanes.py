@@ -22,17 +22,18 @@ def deal_lanes(
 ) -> tuple[IntArray, NDArray[np.int64]]:
     """Lane 0 to 31 of every non-zero, and its turn: a row's non-zeros are dealt to its lanes one by one.
 
-    Coloured and folded: by bank, and first over the load groups that share the row, so that each gets its
-    part of every bank. Greedy: one of each bank in turn. Plain: in the order of positions.
+    ``position`` int32: which load of the operand brings what it multiplies. Coloured and folded: by bank, and
+    first over the load groups that share the row, so that each gets its part of every bank. Greedy: one of
+    each bank in turn. Plain: in the order of positions.
     """
     bank = position % together
     if order is BankOrder.PLAIN:
-        turn = _place_in_run(rows.row, np.lexsort((position, rows.row)))
+        turn = place_in_run(rows.row, np.lexsort((position, rows.row)))
     elif order is BankOrder.GREEDY:
-        of_bank = _place_in_run(rows.row * np.int64(together) + bank, np.lexsort((position, bank, rows.row)))
-        turn = _place_in_run(rows.row, np.lexsort((bank, of_bank, rows.row)))
+        of_bank = place_in_run(rows.row * np.int64(together) + bank, np.lexsort((position, bank, rows.row)))
+        turn = place_in_run(rows.row, np.lexsort((bank, of_bank, rows.row)))
     else:
-        turn = _place_in_run(rows.row, np.lexsort((bank, rows.row)))
+        turn = place_in_run(rows.row, np.lexsort((bank, rows.row)))
     lanes = rows.lanes[rows.row]
     if order in (BankOrder.FOLDED, BankOrder.COLOURED):
         groups = np.maximum(1, lanes // together)
@@ -48,10 +49,10 @@ def place_in_lane(node: NDArray[np.int64], turn: NDArray[np.int64]) -> NDArray[n
 
     ``node`` names the lane.
     """
-    return _place_in_run(node, np.lexsort((turn, node)))
+    return place_in_run(node, np.lexsort((turn, node)))
 
 
-def _place_in_run(key: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.int64]:
+def place_in_run(key: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.int64]:
     """The how-manieth of its key each element is, counted along ``order``, in which keys lie together."""
     ordered = key[order]
     starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))

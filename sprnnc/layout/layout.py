@@ -24,7 +24,8 @@ from sprnnc.layout.lanes import deal_lanes, place_in_lane
 from sprnnc.layout.options import LANES, BankOrder, LayoutOptions
 from sprnnc.layout.partition import IntArray, Partition
 from sprnnc.layout.placement import SpacePlacement, place_units
-from sprnnc.layout.rows import FloatArray, Rows, stack_rows
+from sprnnc.layout.rows import FloatArray, Rows, stack_rows, tiles_by_row
+from sprnnc.layout.turns import first_loads
 from sprnnc.passes.recurrence import Phase, Recurrence
 
 
@@ -44,8 +45,9 @@ class PhaseLayout:
 
     ``columns``: length of the concatenated operand. The positions from there on, one in each bank,
     are null positions: they always hold zero, and padding reads the one in a bank of its own.
-    ``value`` float32, ``position`` int32 [blocks, gather_warps, slots, 32], ranks in order.
-    ``nonzeros``: how many there are; all other places are padding.
+    ``position`` int32 [blocks, gather_warps, slots, 32], ranks in order: of the load that a lane makes first.
+    ``value`` float32, the same with [tile rows, tile columns] after it, in the order of the matrix.
+    ``nonzeros``: how many there are, or tiles that hold any; all other places are padding.
     """
 
     index: int
@@ -93,15 +95,14 @@ def lay_out(
     options: LayoutOptions,
 ) -> Layout:
     """The layout of every phase."""
+    tile = options.tile
     nonzeros = {
-        p.weight: np.count_nonzero(weights[p.weight], axis=1)
-        for phase in recurrence.phases
-        for p in phase.products
+        p.weight: tiles_by_row(weights[p.weight], tile) for phase in recurrence.phases for p in phase.products
     }
     placements = place_units(recurrence, nonzeros, partition, options)
-    stacked = [(p, stack_rows(p, weights, partition, placements)) for p in recurrence.phases]
+    stacked = [(p, stack_rows(p, weights, partition, placements, tile)) for p in recurrence.phases]
     if options.even_banks and options.bank_order in (BankOrder.FOLDED, BankOrder.COLOURED):
-        partition = _moved(partition, even_positions(stacked, partition.spaces, options.together))
+        partition = _moved(partition, even_positions(stacked, partition.spaces, options.together, tile))
     phases = tuple(_lay_out_phase(p, rows, partition, placements, options) for p, rows in stacked)
     return Layout(partition, placements, options, phases)
 
@@ -118,40 +119,42 @@ def _lay_out_phase(
     placements: Mapping[str, SpacePlacement],
     options: LayoutOptions,
 ) -> PhaseLayout:
-    position = _positions(phase, rows, partition)
-    lane, turn = deal_lanes(rows, position, options.together, options.bank_order)
+    tile = options.tile
+    load = first_loads(rows, _positions(phase, rows, partition) // tile.run, options)
+    lane, turn = deal_lanes(rows, load, options.together, options.bank_order)
     warps = max(max(placements[p.rows.name].warps_of_item) for p in phase.products)
     shape = (partition.blocks, warps, LANES)
     node = np.ravel_multi_index((rows.block[rows.row], rows.warp[rows.row], lane), shape)
-    ranks, values, positions = [], [], []
+    ranks, values, loads = [], [], []
     for rank, mine in _members(phase, rows, placements):
         lanes = placements[phase.products[rank.product].rows.name].lanes_per_row
         slot, at, padding = _order_slots(
-            node[mine], position[mine], turn[mine], phase.columns, shape, lanes, options
+            node[mine], load[mine], turn[mine], phase.columns // tile.run, shape, lanes, options
         )
-        value = np.zeros(padding.shape, np.float32)
+        value = np.zeros((*padding.shape, tile.rows, tile.columns), np.float32)
         value[slot, at] = rows.value[mine]
-        padding[slot, at] = position[mine]
+        padding[slot, at] = load[mine]
         ranks.append(replace(rank, slots=len(padding)))
         values.append(value)
-        positions.append(padding)
+        loads.append(padding)
     return PhaseLayout(
         index=phase.index,
         columns=phase.columns,
         ranks=tuple(ranks),
         value=_by_warp(np.concatenate(values), shape),
-        position=_by_warp(np.concatenate(positions), shape),
+        position=_by_warp(np.concatenate(loads), shape) * np.int32(tile.run),
         nonzeros=len(rows.value),
     )
 
 
 def _by_warp(array: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
-    """[slots, block * warp * lane] -> [block, warp, slot, lane]."""
-    return np.ascontiguousarray(array.reshape(-1, *shape).transpose(1, 2, 0, 3))
+    """[slots, block * warp * lane, ...] -> [block, warp, slot, lane, ...]."""
+    by_block = array.reshape(-1, *shape, *array.shape[2:])
+    return np.ascontiguousarray(np.moveaxis(by_block, 0, 2))
 
 
 def _positions(phase: Phase, rows: Rows, partition: Partition) -> IntArray:
-    """Place of every non-zero's column in the concatenated operand."""
+    """Place of every non-zero's first column in the concatenated operand."""
     spaces = [partition.spaces[v.space.name].position for v in phase.published]
     first = np.cumsum([0, *(len(s) for s in spaces[:-1])])
     position: IntArray = np.concatenate([s + f for s, f in zip(spaces, first, strict=True)]).astype(np.int32)[
@@ -174,51 +177,50 @@ def _members(
 
 def _order_slots(
     node: NDArray[np.int64],
-    position: IntArray,
+    load: IntArray,
     turn: NDArray[np.int64],
-    columns: int,
+    loads: int,
     shape: tuple[int, int, int],
     lanes: int,
     options: LayoutOptions,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], IntArray]:
-    """Slot and node of every non-zero of a rank, and null positions int32 [slots, nodes] for all others.
+    """Slot and node of every non-zero of a rank, and null loads int32 [slots, nodes] for all others.
 
+    ``load`` int32 numbers what a non-zero reads in loads of the operand, which has ``loads`` of them.
     ``node`` numbers the lanes of the whole grid, so that ``node // together`` is the load group, and
     ``node // lanes`` the row; a non-zero may be moved to another lane of its row and group.
     """
     together, nodes = options.together, int(np.prod(shape))
     if options.bank_order is BankOrder.FOLDED:
-        slot, node = folded_slots(node, position % together, nodes, together, lanes)
+        slot, node = folded_slots(node, load % together, nodes, together, lanes)
     elif options.bank_order is BankOrder.COLOURED:
-        slot = _coloured_slots(node, position, nodes, together)
+        slot = _coloured_slots(node, load, nodes, together)
     else:
         slot = place_in_lane(node, turn)
-    padding = _null_positions(columns, int(slot.max(initial=-1)) + 1, nodes, together)
+    padding = _null_loads(loads, int(slot.max(initial=-1)) + 1, nodes, together)
     if options.bank_order in (BankOrder.FOLDED, BankOrder.COLOURED):
-        _move_padding(padding, slot, node, position, columns, together)
+        _move_padding(padding, slot, node, load, loads, together)
     return slot, node, padding
 
 
-def _null_positions(columns: int, slots: int, nodes: int, together: int) -> IntArray:
+def _null_loads(loads: int, slots: int, nodes: int, together: int) -> IntArray:
     """Null positions [slots, nodes]: every lane has a bank of its own."""
-    null = null_position(columns, np.arange(nodes), together).astype(np.int32)
+    null = null_load(loads, np.arange(nodes), together).astype(np.int32)
     return np.repeat(null[None], slots, axis=0)
 
 
-def null_position(columns: int, bank: NDArray[np.int64], together: int) -> NDArray[np.int64]:
-    """The null position that lies in ``bank``: one of the ``together`` positions after the operand."""
-    return columns + (bank - columns) % together
+def null_load(loads: int, bank: NDArray[np.int64], together: int) -> NDArray[np.int64]:
+    """The null load that lies in ``bank``: one of the ``together`` positions after the operand."""
+    return loads + (bank - loads) % together
 
 
-def _coloured_slots(
-    node: NDArray[np.int64], position: IntArray, nodes: int, together: int
-) -> NDArray[np.int64]:
+def _coloured_slots(node: NDArray[np.int64], load: IntArray, nodes: int, together: int) -> NDArray[np.int64]:
     """Slots such that no load group meets a bank twice.
 
     A warp needs as many as its busiest lane or bank; warps of equal need are coloured together. Every
     lane and every bank gets edges up to that degree, and an edge colouring orders them all.
     """
-    bank = node // together * together + position % together
+    bank = node // together * together + load % together
     by_lane, by_bank = (np.bincount(n, minlength=nodes) for n in (node, bank))
     warp_slots = np.maximum(by_lane, by_bank).reshape(-1, LANES).max(axis=1)
     slot = np.empty(len(node), np.int64)
@@ -243,8 +245,8 @@ def _move_padding(
     padding: IntArray,
     slot: NDArray[np.int64],
     node: NDArray[np.int64],
-    position: IntArray,
-    columns: int,
+    load: IntArray,
+    loads: int,
     together: int,
 ) -> None:
     """Lets the free lanes of a load read the banks that its other lanes leave free."""
@@ -252,30 +254,42 @@ def _move_padding(
     lane_free = np.ones((slots, nodes), bool)
     lane_free[slot, node] = False
     bank_free = np.ones((slots, nodes), bool)
-    bank_free[slot, node // together * together + position % together] = False
+    bank_free[slot, node // together * together + load % together] = False
     # A load group has at least as many free banks as lanes: the k-th free lane takes the k-th free bank.
     group_lanes, group_banks = lane_free.reshape(-1, together), bank_free.reshape(-1, together)
     wanted = group_lanes.sum(axis=1, keepdims=True)
     taken = group_banks & (np.cumsum(group_banks, axis=1) <= wanted)
     banks = np.flatnonzero(taken.ravel()) % together
-    padding.ravel()[np.flatnonzero(lane_free.ravel())] = null_position(columns, banks, together)
+    padding.ravel()[np.flatnonzero(lane_free.ravel())] = null_load(loads, banks, together)
 
 
 def verify(layout: Layout) -> None:
-    """Contract: nothing is lost, padding multiplies a null position by zero, coloured loads are free."""
-    together = layout.options.together
+    """Contract: nothing is lost, padding multiplies null positions by zero, coloured loads are free."""
+    together, tile = layout.options.together, layout.options.tile
     for p in layout.phases:
         used = p.position < p.columns
         if int(used.sum()) != p.nonzeros:
             raise InternalError(
                 "layout", f"phase {p.index}: {int(used.sum())} of {p.nonzeros} non-zeros placed"
             )
-        if np.any(p.value[~used] != 0) or np.any(p.position >= p.columns + together):
+        if np.any(p.value[~used] != 0) or np.any(p.position >= p.columns + together * tile.run):
             raise InternalError("layout", f"phase {p.index}: padding has a value or no null position")
+        if np.any(p.position % tile.run) or p.columns % tile.columns:
+            raise InternalError("layout", f"phase {p.index}: a load begins within another")
         if layout.options.bank_order is BankOrder.COLOURED:
-            banks = np.sort(p.position.reshape(-1, together) % together, axis=1)
-            if np.any(banks != np.arange(together)):
-                raise InternalError("layout", f"phase {p.index}: lanes that load together share a bank")
+            load = p.position.reshape(-1, together) // tile.run
+            for turn in range(tile.loads):
+                if np.any(np.sort((load ^ turn) % together, axis=1) != np.arange(together)):
+                    raise InternalError("layout", f"phase {p.index}: lanes that load together share a bank")
+
+
+def verify_tiles(layout: Layout, recurrence: Recurrence) -> None:
+    """Contract: the columns of a tile lie side by side in what is exchanged, and begin a load."""
+    width = layout.options.tile.columns
+    for name in {v.space.name for phase in recurrence.phases for v in phase.published}:
+        position = layout.partition.spaces[name].position.reshape(-1, width)
+        if np.any(position[:, 0] % width) or np.any(position - position[:, :1] != np.arange(width)):
+            raise InternalError("layout", f"space {name}: columns of a tile lie apart")
 
 
 def print_layout(layout: Layout) -> str:
@@ -289,7 +303,7 @@ def print_layout(layout: Layout) -> str:
             f"{space.items} items; estimated cycles by lanes a row: {considered}"
         )
     for p in layout.phases:
-        padding = 1 - p.nonzeros / p.value.size if p.value.size else 0.0
+        padding = 1 - p.nonzeros / p.position.size if p.position.size else 0.0
         lines.append(
             f"  phase {p.index}: {p.columns} columns, {p.nonzeros} non-zeros, {p.gather_warps} gathering "
             f"warps, {p.slots} slots a warp, {padding:.1%} padding"

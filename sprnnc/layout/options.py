@@ -16,6 +16,7 @@ from sprnnc.layout.cycles import (
     reduction_rounds,
     reduction_shuffles,
 )
+from sprnnc.layout.tile import ONE_VALUE, Tile
 
 LANES = 32
 LANES_PER_ROW = (1, 2, 4, 8, 16, 32)
@@ -51,8 +52,9 @@ class LayoutOptions:
     hold in registers; the others cost a load of ``slot_words`` words each, from shared memory as far as
     ``shared_bytes`` are free.
     ``width`` and ``groups``: batch columns of a load, and loads a position. ``slot_instructions``:
-    instructions that one slot costs a warp, and one more with ``may_unpack`` where unpacked slots do not
+    instructions that one slot costs a warp, and ``unpack_instructions`` more where unpacked slots do not
     fit into registers. ``even_banks``: whether units may move to even banks out.
+    ``tile``: the values of a slot; the loads of its columns are what lanes do together.
     """
 
     warps: int
@@ -66,19 +68,25 @@ class LayoutOptions:
     shared_bytes: int
     slot_words: int
     slot_instructions: float
-    may_unpack: bool
+    unpack_instructions: int
+    tile: Tile = ONE_VALUE
+
+    @property
+    def sums(self) -> int:
+        """Sums of a row in each column group: a row's first lanes end with one each."""
+        return self.tile.rows * self.width
 
     @property
     def candidates(self) -> tuple[int, ...]:
-        """Lanes a row that may be considered: each of a row's first ``width`` lanes ends with one column."""
+        """Lanes a row that may be considered: one for each of its sums at least."""
         if self.lanes_per_row is not None:
-            return (max(self.lanes_per_row, self.width),)
-        return tuple(n for n in LANES_PER_ROW if n >= max(self.width, 4))
+            return (max(self.lanes_per_row, self.sums),)
+        return tuple(n for n in LANES_PER_ROW if n >= max(self.sums, 4))
 
     def bundle(self, warps: int, lanes_per_row: int, row_nonzeros: float, longest: int) -> Bundle:
         """What ``warps`` warps gather whose rows have ``row_nonzeros`` on average and ``longest`` at most."""
         by_lane = float(-(-longest // lanes_per_row))
-        load_groups = LANES // self.together
+        load_groups = LANES // self.together * self.tile.loads
         if self.bank_order in (BankOrder.GREEDY, BankOrder.PLAIN):
             return Bundle(warps, by_lane, by_lane * load_groups)
         by_bank = max(by_lane, self._busiest_bank(lanes_per_row, row_nonzeros))
@@ -90,7 +98,8 @@ class LayoutOptions:
         rows = max(1, self.together // lanes_per_row)
         groups_of_row = max(1, lanes_per_row // self.together)
         by_bank = rows * row_nonzeros / groups_of_row / self.together
-        return by_bank + _BANK_EXCESS * math.sqrt(by_bank / groups_of_row)
+        # Tiles are dealt to the banks of their loads (turns.py), which share what one would have too many.
+        return by_bank + _BANK_EXCESS * math.sqrt(by_bank / groups_of_row / self.tile.loads)
 
     def gather_cycles(self, lanes_per_row: int, bundles: Sequence[Bundle]) -> float:
         """Estimated cycles of one step.
@@ -98,11 +107,11 @@ class LayoutOptions:
         The gather is bound by the shared-memory pipe, by what the busiest scheduler has to issue, or by
         what one warp can issue alone; then rows are added up.
         """
-        shuffles = self.groups * reduction_shuffles(lanes_per_row, self.width)
+        shuffles = self.groups * reduction_shuffles(lanes_per_row, self.sums)
         wavefronts = busiest = alone = 0.0
         own = sum(b.slots for b in bundles)
         most = max((b.warps for b in bundles), default=0)
-        each = self.slot_instructions + (self.may_unpack and 2 * own > self.register_slots)
+        each = self.slot_instructions + self.unpack_instructions * (2 * own > self.register_slots)
         for b in bundles:
             instructions = b.slots * each + SHUFFLE_INSTRUCTIONS * shuffles
             wavefronts += b.warps * (b.wavefronts * self.groups + shuffles)
@@ -110,7 +119,7 @@ class LayoutOptions:
             alone += instructions
         wavefronts += self._memory_cycles(_RESERVE * own, most)
         bounds = GatherBounds.of(wavefronts, busiest, alone, most)
-        return bounds.cycles + ROUND_CYCLES * sum(reduction_rounds(lanes_per_row, self.width))
+        return bounds.cycles + ROUND_CYCLES * sum(reduction_rounds(lanes_per_row, self.sums))
 
     def _memory_cycles(self, slots: float, warps: int) -> float:
         """Cycles to load the slots of a lane that no register holds: from shared memory, then from L2."""

@@ -1,6 +1,7 @@
 """Pass 4, units -> blocks: which block owns which hidden unit.
 
-All gates of a unit live in one block, so that state updates are local. A block takes a run of units
+All gates of a unit live in one block, so that state updates are local, and so do the units of a tile
+(``tile.py``), by rows and by columns. A block takes a run of units
 where the rows are alike, so that what it reads and writes for them lies together; otherwise units are
 dealt to the block with the fewest non-zeros so far (longest first), each taking at most its share.
 """
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprnnc.diagnostics import InternalError
+from sprnnc.layout.tile import ONE_VALUE, Tile
 from sprnnc.passes.recurrence import Recurrence
 
 IntArray = NDArray[np.int32]
@@ -50,8 +52,10 @@ class Partition:
     spaces: Mapping[str, SpacePartition]
 
 
-def partition(recurrence: Recurrence, nonzeros: Mapping[str, NDArray[np.int64]], blocks: int) -> Partition:
-    """Deals the units of every space to ``blocks`` blocks.
+def partition(
+    recurrence: Recurrence, nonzeros: Mapping[str, NDArray[np.int64]], blocks: int, tile: Tile = ONE_VALUE
+) -> Partition:
+    """Deals the units of every space to ``blocks`` blocks, those of a tile together.
 
     ``nonzeros`` gives for each weight its count of non-zeros by row.
     """
@@ -62,17 +66,27 @@ def partition(recurrence: Recurrence, nonzeros: Mapping[str, NDArray[np.int64]],
             for product in phase.products:
                 if product.rows == space:
                     load += nonzeros[product.weight]
-        spaces[space.name] = _deal(load, blocks)
+        spaces[space.name] = _deal(load, blocks, units_together(recurrence, space.name, tile))
     return Partition(blocks, spaces)
 
 
-def _deal(load: NDArray[np.int64], blocks: int) -> SpacePartition:
+def units_together(recurrence: Recurrence, space: str, tile: Tile) -> int:
+    """Consecutive units of ``space`` that one block must own: a tile's rows, and its columns."""
+    rows = tile.rows if recurrence.products_of(space) else 1
+    read = any(v.space.name == space for phase in recurrence.phases for v in phase.published)
+    return max(rows, tile.columns if read else 1)
+
+
+def _deal(unit_load: NDArray[np.int64], blocks: int, together: int) -> SpacePartition:
+    """Deals runs of ``together`` units each."""
+    load = unit_load.reshape(-1, together).sum(axis=1)
     size = len(load)
     share = -(-size // blocks)
     runs = (np.arange(size) // share).astype(np.int32)
     even = _dealt_evenly(load, blocks, share)
     busiest = [np.bincount(o, weights=load, minlength=blocks).max() for o in (runs, even)]
-    return _from_owner(runs if busiest[0] <= _RUNS_WORTH * busiest[1] else even, blocks, share)
+    owner = runs if busiest[0] <= _RUNS_WORTH * busiest[1] else even
+    return _from_owner(np.repeat(owner, together), blocks, share * together)
 
 
 def _dealt_evenly(load: NDArray[np.int64], blocks: int, share: int) -> IntArray:

@@ -1,14 +1,15 @@
 """Pass 5a, units -> warps and lanes: every total ends in the lane that keeps the unit's state.
 
-A *bundle* is what a warp gathers at once: one row each of 32 / ``lanes_per_row`` units, each row
-spread over that many lanes. A warp has one bundle for each product of its units, so the gates of a
-unit all end in the same lanes, and nothing but the exchanged vectors ever leaves a warp.
+A *row* is the rows of a matrix that a tile has: one, or those of a few consecutive units. A *bundle*
+is what a warp gathers at once: 32 / ``lanes_per_row`` rows, each spread over that many lanes. A warp has
+one bundle for each product of its units, so the gates of a unit all end in the same lanes, and nothing
+but the exchanged vectors ever leaves a warp.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,15 @@ _SAFE_LANES, _DOUBT = 16, 1.08
 class SpacePlacement:
     """Units of one space on warps and lanes.
 
-    ``unit`` int32 [blocks, items, warps, places]: whose rows lie there, or NOBODY.
+    ``rows``: consecutive units that share the lanes of a row.
+    ``unit`` int32 [blocks, items, warps, places]: whose rows lie there, or NOBODY; ``rows`` places a row.
     ``item``, ``warp``, ``place`` int32 [size]: where each unit is within its block.
     ``warps_of_item``: warps that own a unit of that item in any block, the first ones.
     ``cycles``: estimated cycles of the space's gathers by ``lanes_per_row`` that was considered.
     """
 
     lanes_per_row: int
+    rows: int
     unit: IntArray
     item: IntArray
     warp: IntArray
@@ -45,7 +48,8 @@ class SpacePlacement:
 
     @property
     def places(self) -> int:
-        return LANES // self.lanes_per_row
+        """Units of one bundle."""
+        return LANES // self.lanes_per_row * self.rows
 
 
 def place_units(
@@ -56,16 +60,33 @@ def place_units(
 ) -> dict[str, SpacePlacement]:
     """The placement of every space; where ``lanes_per_row`` is open, the one of fewest cycles is taken.
 
-    ``nonzeros`` gives for each weight its count of non-zeros by row.
+    ``nonzeros`` gives for each weight its count of tiles (non-zeros, where a tile is one) by row of tiles.
     """
     placements = {}
     for space in recurrence.spaces:
         rows = [nonzeros[p.weight] for p in recurrence.products_of(space.name)]
-        owner = partition.spaces[space.name].block
+        units = options.tile.rows if rows else 1  # of a row
+        owner = partition.spaces[space.name].block[::units]
         cycles = {n: _cycles(rows, owner, partition.blocks, n, options) for n in options.candidates}
         lanes = min(cycles, key=lambda n: cycles[n] * (_DOUBT if n < _SAFE_LANES else 1.0))
-        placements[space.name] = _place(rows, owner, partition.blocks, lanes, options.warps, cycles)
+        placed = _place(rows, owner, partition.blocks, lanes, options.warps, cycles)
+        placements[space.name] = _with_units(placed, units)
     return placements
+
+
+def _with_units(placed: SpacePlacement, rows: int) -> SpacePlacement:
+    """A placement of whole rows as one of their ``rows`` units each, which have neighbouring places."""
+    each = np.arange(rows, dtype=np.int32)
+    first = placed.unit[..., None]
+    unit = np.where(first == NOBODY, NOBODY, first * rows + each).astype(np.int32)
+    return replace(
+        placed,
+        rows=rows,
+        unit=unit.reshape(*placed.unit.shape[:3], -1),
+        item=np.repeat(placed.item, rows),
+        warp=np.repeat(placed.warp, rows),
+        place=(placed.place[:, None] * rows + each).ravel(),
+    )
 
 
 def _cycles(
@@ -91,7 +112,7 @@ def _place(
     warps: int,
     cycles: Mapping[int, int],
 ) -> SpacePlacement:
-    """Units of a block, longest first, fill bundles one after the other: rows of similar length meet."""
+    """Rows of a block, longest first, fill bundles one after the other: rows of similar length meet."""
     size, places = len(owner), LANES // lanes
     load = sum(rows, np.zeros(size, np.int64))
     order = np.lexsort((-load, owner))
@@ -106,4 +127,4 @@ def _place(
     unit[owner, item, warp, place] = np.arange(size, dtype=np.int32)
     warps_of_item = tuple(min(warps, bundles - i * warps) for i in range(items))
     item, warp, place = (a.astype(np.int32) for a in (item, warp, place))
-    return SpacePlacement(lanes, unit, item, warp, place, warps_of_item, cycles)
+    return SpacePlacement(lanes, 1, unit, item, warp, place, warps_of_item, cycles)

@@ -10,11 +10,12 @@ from sprnnc.diagnostics import InternalError
 from sprnnc.layout.layout import Layout, PhaseLayout, Rank
 from sprnnc.layout.options import LANES
 from sprnnc.passes.recurrence import Recurrence
-from sprnnc.schedule.choices import Choices, Unpack, print_choices
+from sprnnc.schedule.choices import Choices, Tier, Unpack, print_choices
 from sprnnc.schedule.memory import PhaseMemory, column_groups, fixed_memory
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup, Segment, SpacePlan
-from sprnnc.schedule.registers import decide_unpack, position_step, register_slots, slot_encoding
+from sprnnc.schedule.registers import decide_unpack, position_step, register_slots, slot_format
 from sprnnc.schedule.relief import FEW_LOADS, Relief
+from sprnnc.schedule.slot_format import SlotFormat
 from sprnnc.schedule.tiers import Tiers, fewest_slots, split_tiers
 from sprnnc.target import Target
 
@@ -34,10 +35,10 @@ def assemble(
     """
     memory = fixed_memory(model, recurrence, choices, batch, target)
     groups = column_groups(batch, choices)
-    encoding = slot_encoding(model, recurrence)
+    form = slot_format(model, recurrence, layout.options.tile)
     spaces = tuple(_space_plan(s, layout, groups) for s in recurrence.spaces)
 
-    registers = register_slots(model, recurrence, choices, batch, target)
+    registers = register_slots(model, recurrence, choices, batch, target, form.tile)
     unpack = decide_unpack(choices, sum(p.slots for p in layout.phases), registers)
     loads = choices.in_flight.value
     if relief:
@@ -48,23 +49,24 @@ def assemble(
             loads = min(loads, FEW_LOADS)
     phases, taken = [], memory.bytes
     for laid_out, where in zip(layout.phases, memory.phases, strict=True):
-        slot_bytes = LANES * encoding.value * 4 * laid_out.gather_warps  # one slot of every warp
-        shared = (target.shared_bytes_per_block - taken) // slot_bytes
+        word_bytes = LANES * 4 * laid_out.gather_warps  # one word of every lane
+        shared = (target.shared_bytes_per_block - taken) // word_bytes
         if choices.shared_slots.value >= 0:
-            shared = min(shared, choices.shared_slots.value)
-        tiers = split_tiers(laid_out.ranks, registers, shared, 4 // encoding.value)
-        registers -= tiers.register_slots
+            shared = min(shared, choices.shared_slots.value * form.words)
+        tiers = split_tiers(laid_out.ranks, registers, shared, form)
+        registers -= tiers.slots[Tier.REGISTER]
         row_bytes = choices.column_width.value * model.dtype.size_bytes
-        step = position_step(encoding, where.positions, row_bytes)
-        phases.append(_phase_plan(laid_out, where, tiers, taken, step))
-        taken += tiers.shared_slots * slot_bytes
+        step = position_step(form.encoding, where.positions, row_bytes)
+        phases.append(_phase_plan(laid_out, where, tiers, taken, step, form))
+        taken += tiers.words[Tier.SHARED] * word_bytes
     plan = Plan(
         target=target.name,
         dtype=model.dtype,
         accumulate=model.accumulate,
         batch=batch,
         choices=choices,
-        encoding=encoding,
+        encoding=form.encoding,
+        tile=form.tile,
         unpack=unpack,
         loads_in_flight=loads,
         groups=groups,
@@ -83,6 +85,7 @@ def _space_plan(space: Space, layout: Layout, groups: int) -> SpacePlan:
         name=space.name,
         size=space.size,
         lanes_per_row=placed.lanes_per_row,
+        rows=placed.rows,
         units_per_lane=placed.items,
         items=placed.items * groups,
         warps=max(placed.warps_of_item),
@@ -90,7 +93,12 @@ def _space_plan(space: Space, layout: Layout, groups: int) -> SpacePlan:
 
 
 def _phase_plan(
-    laid_out: PhaseLayout, memory: PhaseMemory, tiers: Tiers, slots_at_bytes: int, step: int
+    laid_out: PhaseLayout,
+    memory: PhaseMemory,
+    tiers: Tiers,
+    slots_at_bytes: int,
+    step: int,
+    form: SlotFormat,
 ) -> PhasePlan:
     return PhasePlan(
         index=laid_out.index,
@@ -100,25 +108,31 @@ def _phase_plan(
         chunk_bytes=memory.chunk_bytes,
         couriers=memory.couriers,
         gather_warps=laid_out.gather_warps,
-        row_groups=_row_groups(laid_out.ranks, fewest_slots(laid_out), tiers.segments),
-        register_slots=tiers.register_slots,
-        shared_slots=tiers.shared_slots,
-        streamed_slots=tiers.streamed_slots,
+        row_groups=_row_groups(laid_out.ranks, fewest_slots(laid_out), tiers.segments, form),
+        register_slots=tiers.slots[Tier.REGISTER],
+        shared_slots=tiers.slots[Tier.SHARED],
+        streamed_slots=tiers.slots[Tier.STREAMED],
+        register_words=tiers.words[Tier.REGISTER],
+        shared_words=tiers.words[Tier.SHARED],
+        streamed_words=tiers.words[Tier.STREAMED],
         operand_at_bytes=memory.operand_at_bytes,
         arrivals_at_bytes=memory.arrivals_at_bytes,
         slots_at_bytes=slots_at_bytes,
-        nonzeros=laid_out.nonzeros,
+        nonzeros=laid_out.nonzeros * form.tile.values,
     )
 
 
 def _row_groups(
-    ranks: Sequence[Rank], sure: Sequence[int], segments: Sequence[tuple[Segment, ...]]
+    ranks: Sequence[Rank],
+    sure: Sequence[int],
+    segments: Sequence[tuple[Segment, ...]],
+    form: SlotFormat,
 ) -> tuple[RowGroup, ...]:
     """Ranks in order, equal neighbours merged."""
     groups: list[RowGroup] = []
     for rank, least, parts in zip(ranks, sure, segments, strict=True):
         group = RowGroup(rank.product, rank.item, 1, rank.warps, least, parts)
-        if groups and _continues(groups[-1], group):
+        if groups and _continues(groups[-1], group, form):
             previous = groups.pop()
             least = min(previous.sure, least)
             group = replace(previous, items=previous.items + 1, sure=least)
@@ -126,12 +140,13 @@ def _row_groups(
     return tuple(groups)
 
 
-def _continues(group: RowGroup, row: RowGroup) -> bool:
+def _continues(group: RowGroup, row: RowGroup, form: SlotFormat) -> bool:
     if (group.product, group.warps) != (row.product, row.warps) or len(row.segments) > 1:
         return False
     shapes = [[(s.tier, s.slots) for s in g.segments] for g in (group, row)]
     follows = all(
-        b.first == a.first + group.items * a.slots for a, b in zip(group.segments, row.segments, strict=False)
+        b.first == a.first + group.items * form.tier_words(a.tier, a.slots)
+        for a, b in zip(group.segments, row.segments, strict=False)
     )
     return shapes[0] == shapes[1] and follows
 
@@ -151,7 +166,8 @@ def print_plan(plan: Plan) -> str:
     lines = [
         f"plan for {plan.target}: {plan.dtype.value}, batch {plan.batch} as "
         f"{plan.groups} x {plan.width} columns, {plan.shared_bytes} bytes of shared memory, "
-        f"slots unpacked {plan.unpack.value}, {plan.loads_in_flight} loads in flight"
+        f"slots of {plan.tile} values in {plan.slot_format.words} words, unpacked {plan.unpack.value}, "
+        f"{plan.loads_in_flight} loads in flight"
     ]
     lines += [f"  {line}" for line in print_choices(plan.choices).splitlines()]
     for s in plan.spaces:
@@ -166,7 +182,9 @@ def print_plan(plan: Plan) -> str:
             f"{p.register_slots} register, {p.shared_slots} shared, {p.streamed_slots} streamed"
         )
         for g in p.row_groups:
-            parts = ", ".join(f"{s.slots} {s.tier.value} from {s.first}" for s in g.segments) or "no slots"
+            parts = (
+                ", ".join(f"{s.slots} {s.tier.value} from word {s.first}" for s in g.segments) or "no slots"
+            )
             lines.append(
                 f"    product {g.product + 1}, items {g.first_item} to {g.first_item + g.items - 1} of "
                 f"{g.warps} warps: {parts}; at least {g.sure} used"

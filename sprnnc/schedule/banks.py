@@ -35,20 +35,21 @@ def gather_cost(plan: Plan, position: IntArray, columns: int) -> GatherCost:
     """The cost of gathering ``position`` int32 [blocks, warps, slots, 32]; padding reads from ``columns`` on.
 
     Lanes that load together are 32, 16 or 8 for loads of 4, 8 or 16 bytes; each takes as many
-    wavefronts as the busiest bank has distinct addresses.
+    wavefronts as the busiest bank has distinct addresses. The loads of a tile, ``position ^ 0``,
+    ``position ^ 1``, ... in loads, meet as often as the first ones.
     """
-    together = _WAVEFRONT_BYTES // plan.row_bytes
-    lanes = position.reshape(-1, together)
+    together = _WAVEFRONT_BYTES // plan.load_bytes
+    lanes = position.reshape(-1, together) // plan.tile.run
     ordered = np.sort(lanes, axis=1)
     distinct = np.ones_like(ordered, dtype=bool)
     distinct[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
     busiest = np.zeros(len(ordered), np.int64)
     for bank in range(together):
         np.maximum(busiest, (distinct & (ordered % together == bank)).sum(axis=1), out=busiest)
-    loads = position.size // 32
+    each = plan.groups * plan.tile.loads
     return GatherCost(
-        loads=loads * plan.groups,
-        wavefronts=int(busiest.sum()) * plan.groups,
-        ideal_wavefronts=len(lanes) * plan.groups,
+        loads=position.size // 32 * each,
+        wavefronts=int(busiest.sum()) * each,
+        ideal_wavefronts=len(lanes) * each,
         padding=float((position >= columns).mean()) if position.size else 0.0,
     )

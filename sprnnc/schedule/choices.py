@@ -53,6 +53,14 @@ class Unpack(Enum):
     EACH_STEP = "each_step"  # an instruction more a slot, one register
 
 
+class Indices(Enum):
+    """What has an index of its own."""
+
+    FITTING = "fitting"  # the part of a block with which a step takes the fewest cycles
+    BLOCK = "block"  # a block of the weights' patterns, as large as fits: one position serves its values
+    VALUE = "value"  # every value
+
+
 class Tier(Enum):
     """Where a slot lives for the whole sequence, fastest first."""
 
@@ -62,10 +70,11 @@ class Tier(Enum):
 
 
 class Encoding(Enum):
-    """How value and position of one slot of one lane are packed; the value is its 32-bit words."""
+    """How values and position of one slot of one lane are packed (see ``slot_format.py``)."""
 
-    NARROW = 1  # 16 bits of value above a 16-bit position
-    WIDE = 2  # 32 bits of value, 32 bits of position
+    NARROW = "narrow"  # one word: 16 bits of value above a 16-bit position
+    WIDE = "wide"  # two words: value, position
+    BLOCK = "block"  # the values of a tile, then a word of position
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,7 @@ class Choices:
     lanes_per_row: Choice[int]
     bank_order: Choice[BankOrder]
     unit_order: Choice[UnitOrder]
+    indices: Choice[Indices]
     register_slots: Choice[int]
     shared_slots: Choice[int]
     unpack: Choice[Unpack]

@@ -11,7 +11,8 @@ from sprnnc.cell.ir import DType, Model, ScheduleEntry
 from sprnnc.diagnostics import CompileError, Diagnostic, near_match, whole_number
 from sprnnc.layout.options import LANES_PER_ROW, BankOrder
 from sprnnc.passes.recurrence import Recurrence
-from sprnnc.schedule.choices import Activations, Choice, Choices, Exchange, Fetch, UnitOrder, Unpack
+from sprnnc.schedule.choices import Activations, Choice, Choices, Exchange, Fetch, Indices, UnitOrder, Unpack
+from sprnnc.schedule.indices import decide_indices
 from sprnnc.target import Target
 
 MAX_BATCH = 64
@@ -24,6 +25,7 @@ _ENUMS: dict[str, type[Enum]] = {
     "activations": Activations,
     "bank_order": BankOrder,
     "unit_order": UnitOrder,
+    "indices": Indices,
     "unpack": Unpack,
 }
 
@@ -44,7 +46,12 @@ def choose(
     errors += _contradictions(made, target)
     if errors:
         raise CompileError(tuple(errors))
-    return Choices(**made)
+    choices = Choices(**made)
+    indices = decide_indices(model, recurrence, choices, batch, target)
+    if choices.indices.value is Indices.BLOCK and indices.value is Indices.VALUE:
+        span = next(e.span for e in reversed(entries) if e.name == "indices")
+        raise CompileError((Diagnostic("E404", f"indices = block cannot be: {indices.reason}", span),))
+    return dataclasses.replace(choices, indices=indices)
 
 
 def with_fewer_threads(choices: Choices) -> Choices | None:
@@ -109,6 +116,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
             BankOrder.FOLDED, "the fewest slots, with no bank busier than its non-zeros make it"
         ),
         "unit_order": Choice(UnitOrder.EVEN, "load groups read every bank about equally often"),
+        "indices": Choice(Indices.FITTING, "whatever part of the blocks takes the fewest cycles"),
         "register_slots": Choice(-1, "as many as the register file holds"),
         "shared_slots": Choice(-1, "as many as shared memory holds"),
         "unpack": Choice(Unpack.FITTING, "once spares an instruction a slot, but takes a second register"),

@@ -34,7 +34,7 @@ class PlanInterpreter:
         self._plan = plan
         self._packed = packed
         self._slots = {
-            p.index: unpack_slots(packed[f"slots_{p.index}"], p, plan.dtype, plan.encoding)
+            p.index: unpack_slots(packed[f"slots_{p.index}"], p, plan.slot_format)
             for p in plan.phases
             if p.slots
         }
@@ -125,14 +125,16 @@ class PlanInterpreter:
             for item in range(group.first_item, group.first_item + group.items):
                 sums = self._lane_sums(plan, group, first, operand)
                 first += group.slots
-                rows = sums.reshape(*sums.shape[:2], space.places, space.lanes_per_row, -1).sum(axis=3)
                 unit = units[:, item, : group.warps]
+                by_row = sums.reshape(*sums.shape[:2], -1, space.lanes_per_row, *sums.shape[3:])
+                rows = by_row.sum(axis=3)[:, : group.warps].reshape(*unit.shape, -1)
                 owned = unit >= 0
-                environment[product.name][unit[owned]] = rows[:, : group.warps][owned]
+                environment[product.name][unit[owned]] = rows[owned]
 
     def _lane_sums(self, plan: PhasePlan, group: RowGroup, first: int, operand: FloatArray) -> FloatArray:
-        """Sums [blocks, warps, 32, B] of one rank, accumulated as a lane does."""
-        shape = (self._plan.choices.blocks.value, plan.gather_warps, 32, operand.shape[1])
+        """Sums [blocks, warps, 32, tile rows, B] of one rank, accumulated as a lane does."""
+        blocks, rows = self._plan.choices.blocks.value, self._plan.tile.rows
+        shape = (blocks, plan.gather_warps, 32, rows, operand.shape[1])
         sums = np.zeros(shape, np.float32)
         if group.slots == 0:
             return sums
@@ -146,26 +148,31 @@ class PlanInterpreter:
         return sums
 
     def _joined(self, tier: Tier) -> int:
-        """Slots after which two chains of fp16 additions are joined to fp32; in memory, some whole loads."""
-        most, quad = 2 * self._plan.choices.chain.value, self._plan.slots_per_quad
+        """Slots after which two chains of fp16 additions are joined to fp32; in memory, some whole runs."""
+        most, form = self._plan.chain_slots, self._plan.slot_format
         if tier is Tier.REGISTER:
             return most
         loads = self._plan.choices.unroll.value if tier is Tier.SHARED else 1
-        return quad * max(1, min(most // quad, loads))
+        runs = max(1, min(most // form.slots_per_run, loads // form.loads_per_run))
+        return min(most, form.slots_per_run * runs)
 
     def _segment_sums(
         self, value: FloatArray, position: NDArray[np.int32], operand: FloatArray, run: int
     ) -> FloatArray:
-        half = self._plan.accumulate is DType.FP16
-        sums = np.zeros((*value.shape[:2], value.shape[3], operand.shape[1]), np.float32)
+        """``value`` [blocks, warps, slots, 32, tile rows, tile columns], ``position`` its first four axes."""
+        half, columns = self._plan.accumulate is DType.FP16, self._plan.tile.columns
+        start = position // columns * columns
+        sums = np.zeros((*value.shape[:2], *value.shape[3:5], operand.shape[1]), np.float32)
         chains = [np.zeros_like(sums), np.zeros_like(sums)]
         for s in range(value.shape[2]):
-            product = value[:, :, s, :, None] * operand[position[:, :, s]]
-            if not half:
-                sums += product
-                continue
-            chains[s % 2] = (chains[s % 2] + product).astype(np.float16).astype(np.float32)
-            if (s + 1) % run == 0:
+            for c in range(columns):
+                product = value[:, :, s, :, :, c, None] * operand[start[:, :, s] + c][:, :, :, None]
+                if not half:
+                    sums += product
+                    continue
+                turn = (s * columns + c) % 2
+                chains[turn] = (chains[turn] + product).astype(np.float16).astype(np.float32)
+            if half and (s + 1) % run == 0:
                 sums += _half_sum(chains)
                 chains = [np.zeros_like(sums), np.zeros_like(sums)]
         return sums + _half_sum(chains)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sprnnc.cell.ir import DType
+from sprnnc.layout.tile import Tile
 from sprnnc.schedule.choices import Choices, Encoding, Tier, Unpack
+from sprnnc.schedule.slot_format import SlotFormat
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A run of a bundle's slots in one tier; ``first`` counts a lane's slots in that tier."""
+    """A run of a bundle's slots in one tier; ``first`` counts a lane's words in that tier."""
 
     tier: Tier
     first: int
@@ -21,9 +23,9 @@ class Segment:
 class RowGroup:
     """Bundles of consecutive items of one product with the same segments.
 
-    Bundle ``i`` has item ``first_item + i``; its part of segment ``s`` starts ``i * s.slots`` slots
-    after ``s.first``. Only bundles with at most one segment are grouped. The first ``warps`` warps
-    have such a bundle; every one of them needs at least ``sure`` of its slots.
+    Bundle ``i`` has item ``first_item + i``; its part of a segment follows those of the bundles before it.
+    Only bundles with at most one segment are grouped. The first ``warps`` warps have such a bundle; every
+    one of them needs at least ``sure`` of its slots.
     """
 
     product: int
@@ -43,13 +45,14 @@ class RowGroup:
 class SpacePlan:
     """Units of one space: a lane owns ``items`` pairs (unit, batch column), ``groups`` of each unit.
 
-    ``lanes_per_row`` lanes share the rows of a unit, and the first ``column_width`` of them own it.
-    ``warps`` own a unit at all, the first ones.
+    ``lanes_per_row`` lanes share the rows of ``rows`` consecutive units, and the first ``column_width`` of
+    them own the first, the next ones the second and so on. ``warps`` own a unit at all, the first ones.
     """
 
     name: str
     size: int
     lanes_per_row: int
+    rows: int
     units_per_lane: int
     items: int
     warps: int
@@ -57,7 +60,7 @@ class SpacePlan:
     @property
     def places(self) -> int:
         """Units of one bundle."""
-        return 32 // self.lanes_per_row
+        return 32 // self.lanes_per_row * self.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ class PhasePlan:
     ``couriers`` warps where the copy engine brings it. The first ``gather_warps`` warps gather.
     A slot says where its position lies as the position times ``position_step``: its offset in bytes, unless
     16 bits are too few for that.
-    Slots counted here are those of one lane; a tier's are padded to whole 16 bytes a bundle.
+    Slots and words counted here are those of one lane; words of a tier are whole 16 bytes a bundle, and of
+    all registers. ``nonzeros`` include the zeros of tiles that hold any.
     """
 
     index: int
@@ -84,6 +88,9 @@ class PhasePlan:
     register_slots: int
     shared_slots: int
     streamed_slots: int
+    register_words: int
+    shared_words: int
+    streamed_words: int
     operand_at_bytes: int
     arrivals_at_bytes: int
     slots_at_bytes: int
@@ -93,6 +100,11 @@ class PhasePlan:
     def slots(self) -> int:
         """Slots of one lane, all tiers together."""
         return self.register_slots + self.shared_slots + self.streamed_slots
+
+    @property
+    def lane_words(self) -> int:
+        """Words of one lane's slots, all tiers together."""
+        return self.register_words + self.shared_words + self.streamed_words
 
     @property
     def ranks(self) -> int:
@@ -105,7 +117,7 @@ class Plan:
     """A kernel, decided. ``batch`` columns are padded to ``groups`` x ``column_width``.
 
     ``unpack`` is never FITTING: that is decided here, and so is ``loads_in_flight``: loads of operand columns
-    for slots in registers that a lane has under way at once.
+    for slots on the chip that a lane has under way at once. ``tile``: the values of one slot.
     """
 
     target: str
@@ -114,6 +126,7 @@ class Plan:
     batch: int
     choices: Choices
     encoding: Encoding
+    tile: Tile
     unpack: Unpack
     loads_in_flight: int
     groups: int
@@ -132,7 +145,7 @@ class Plan:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one operand position: one load."""
+        """Bytes of one operand position."""
         return self.width * self.dtype.size_bytes
 
     def exchange_bytes(self, phase: PhasePlan) -> int:
@@ -140,9 +153,18 @@ class Plan:
         return self.groups * phase.columns * self.row_bytes
 
     @property
-    def slots_per_quad(self) -> int:
-        """Slots that one 16-byte load brings."""
-        return 4 // self.encoding.value
+    def slot_format(self) -> SlotFormat:
+        return SlotFormat(self.encoding, self.dtype, self.tile)
+
+    @property
+    def chain_slots(self) -> int:
+        """Slots whose additions two fp16 chains hold, every other one in turn."""
+        return max(1, 2 * self.choices.chain.value // self.tile.columns)
+
+    @property
+    def load_bytes(self) -> int:
+        """Bytes of one load of the operand: ``tile.run`` adjacent positions."""
+        return self.row_bytes * self.tile.run
 
     def space(self, name: str) -> SpacePlan:
         return next(s for s in self.spaces if s.name == name)

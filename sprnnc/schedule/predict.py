@@ -131,19 +131,20 @@ def _work(plan: Plan, phase: PhasePlan, model: Phase, used: NDArray[np.int32], c
     """Adds up the ranks of every warp; a step of a warp's rows waits for the most rounds of any product."""
     shape = used.shape[:2]
     work = _Work(np.zeros(shape), np.zeros(shape), np.zeros(shape))
-    each = slot_instructions(plan.dtype, plan.accumulate, plan.choices, plan.groups, plan.unpack)
+    each = slot_instructions(plan.slot_format, plan.accumulate, plan.choices, plan.groups, plan.unpack)
     conflicts = (cost.wavefronts - cost.ideal_wavefronts) / max(1, int(used.sum()))  # padding has none
-    wavefronts_a_slot = plan.groups * cost.ideal_wavefronts / cost.loads + conflicts
+    wavefronts_a_slot = plan.groups * plan.tile.loads * cost.ideal_wavefronts / cost.loads + conflicts
     rank = 0
     for group in phase.row_groups:
         lanes = plan.space(model.products[group.product].rows.name).lanes_per_row
-        work.latency = max(work.latency, ROUND_CYCLES * sum(reduction_rounds(lanes, plan.width)))
-        shuffles = plan.groups * reduction_shuffles(lanes, plan.width)
+        sums = plan.tile.rows * plan.width
+        work.latency = max(work.latency, ROUND_CYCLES * sum(reduction_rounds(lanes, sums)))
+        shuffles = plan.groups * reduction_shuffles(lanes, sums)
         for _ in range(group.items):
             slots = np.zeros(shape)
             for tier, run in _slots_run(plan, group, used[:, :, rank]):
                 slots += run
-                work.wavefronts += run * plan.encoding.value * _CYCLES_A_WORD[tier]
+                work.wavefronts += run * plan.slot_format.words * _CYCLES_A_WORD[tier]
             work.wavefronts += slots * wavefronts_a_slot
             work.instructions += slots * each
             work.shuffles[:, : group.warps] += shuffles
@@ -166,10 +167,11 @@ def _slots_run(plan: Plan, group: RowGroup, used: NDArray[np.int32]) -> list[tup
 
 def _register_run(plan: Plan) -> int:
     """Slots in registers between two looks at whether there are more."""
-    return 2 * plan.choices.chain.value if plan.accumulate is DType.FP16 else 8
+    return plan.chain_slots if plan.accumulate is DType.FP16 else max(1, 8 // plan.tile.values)
 
 
 def _run_of(plan: Plan, segment: Segment, used: NDArray[np.int32]) -> FloatArray:
-    stride = plan.slots_per_quad if segment.tier is not Tier.REGISTER else _register_run(plan)
+    memory = segment.tier is not Tier.REGISTER
+    stride = plan.slot_format.slots_per_run if memory else _register_run(plan)
     whole = -(-np.clip(used, 0, segment.slots) // stride) * stride
     return np.minimum(whole, segment.slots).astype(np.float64)

@@ -30,7 +30,7 @@ def next_relief(plan: Plan, so_far: Relief, spill_bytes: int) -> Relief:
     if plan.loads_in_flight > FEW_LOADS and not so_far.few_loads:
         return replace(so_far, few_loads=True)
     slots = sum(p.register_slots for p in plan.phases)
-    spilt = -(-spill_bytes // (4 * plan.encoding.value))
+    spilt = -(-spill_bytes // (4 * plan.slot_format.words))
     return replace(so_far, slots=max(slots * 3 // 4, slots - spilt - 2))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sprnnc.cell.ir import DType
 from sprnnc.cell.storage import NUMPY_TYPE
@@ -17,76 +16,84 @@ from sprnnc.layout.layout import PhaseLayout
 from sprnnc.layout.options import LANES
 from sprnnc.layout.packing import FloatArray, Words, storage_bits
 from sprnnc.layout.partition import IntArray
+from sprnnc.layout.tile import Tile
 from sprnnc.schedule.choices import Encoding, Tier
 from sprnnc.schedule.plan import PhasePlan
+from sprnnc.schedule.slot_format import SlotFormat
 
 _QUAD = 4
 
 
-def lane_words(plan: PhasePlan, encoding: Encoding) -> int:
-    """Words of one lane, each tier padded to whole loads of 16 bytes."""
-    return sum(_tier_words(plan, encoding).values())
-
-
-def pack_slots(phase: PhaseLayout, plan: PhasePlan, dtype: DType, encoding: Encoding) -> Words:
+def pack_slots(phase: PhaseLayout, plan: PhasePlan, form: SlotFormat) -> Words:
     """Slots as uint32 [blocks, gather_warps, lane words / 4, 32, 4].
 
-    Narrow: one word a slot, value << 16 | where. Wide: the value's bits, then where. ``where`` is the
-    position times ``plan.position_step``. Places between the segments of a
-    tier read a null position.
+    A slot's words are those of ``SlotFormat``; where it says ``where``, the position times
+    ``plan.position_step``. Places between the segments of a tier hold slots that read a null position.
     """
-    padding = np.int32(plan.columns)
-    words = np.empty((*phase.value.shape[:2], lane_words(plan, encoding) // encoding.value, LANES), np.uint32)
-    values, positions = np.zeros(words.shape, np.float32), np.full(words.shape, padding, np.int32)
-    for to, first, slots in _runs(plan, encoding):
-        values[:, :, to : to + slots] = phase.value[:, :, first : first + slots]
-        positions[:, :, to : to + slots] = phase.position[:, :, first : first + slots]
-    bits, at = storage_bits(values, dtype), (positions * plan.position_step).astype(np.uint32)
-    if encoding is Encoding.NARROW:
-        packed = (bits << np.uint32(16) | at)[:, :, :, None]
-    else:
-        packed = np.stack([bits, at], axis=3)
-    by_lane = packed.reshape(*words.shape[:2], -1, _QUAD, LANES)
+    tile = form.tile
+    null = _slot_words(
+        np.zeros((1, tile.rows, tile.columns), np.float32), np.full(1, plan.columns, np.int32), plan, form
+    )
+    words = np.empty((*phase.position.shape[:2], plan.lane_words, LANES), np.uint32)
+    words[:] = np.resize(null, plan.lane_words)[:, None]
+    packed = _slot_words(phase.value, phase.position, plan, form)  # [blocks, warps, slots, 32, words]
+    for to, first, slots in _runs(plan, form):
+        run = packed[:, :, first : first + slots].swapaxes(3, 4)
+        words[:, :, to : to + slots * form.words] = run.reshape(*words.shape[:2], -1, LANES)
+    by_lane = words.reshape(*words.shape[:2], -1, _QUAD, LANES)
     return np.ascontiguousarray(by_lane.transpose(0, 1, 2, 4, 3))
 
 
-def unpack_slots(
-    words: Words, plan: PhasePlan, dtype: DType, encoding: Encoding
-) -> tuple[FloatArray, IntArray]:
-    """The inverse: float32 value and int32 position, both [blocks, gather_warps, slots, 32]."""
-    by_word = words.transpose(0, 1, 2, 4, 3).reshape(*words.shape[:2], -1, encoding.value, LANES)
-    if encoding is Encoding.NARROW:
-        bits, at = by_word[:, :, :, 0] >> np.uint32(16), by_word[:, :, :, 0] & np.uint32(0xFFFF)
+def unpack_slots(words: Words, plan: PhasePlan, form: SlotFormat) -> tuple[FloatArray, IntArray]:
+    """The inverse: float32 value [blocks, gather_warps, slots, 32, tile rows, tile columns], and int32
+    position, the first four axes of that."""
+    by_word = words.transpose(0, 1, 2, 4, 3).reshape(*words.shape[:2], -1, LANES)
+    runs = [by_word[:, :, to : to + slots * form.words] for to, _, slots in _runs(plan, form)]
+    slots = np.concatenate(runs, axis=2).reshape(*words.shape[:2], -1, form.words, LANES).swapaxes(3, 4)
+    if form.encoding is Encoding.NARROW:
+        bits, at = slots >> np.uint32(16), slots[..., 0] & np.uint32(0xFFFF)
     else:
-        bits, at = by_word[:, :, :, 0], by_word[:, :, :, 1]
-    unsigned = np.uint32 if dtype is DType.FP32 else np.uint16
-    stored: NDArray[np.float32] = bits.astype(unsigned).view(NUMPY_TYPE[dtype]).astype(np.float32)
-    runs = list(_runs(plan, encoding))
-    values = [stored[:, :, to : to + slots] for to, _, slots in runs]
-    positions = [at[:, :, to : to + slots] // np.uint32(plan.position_step) for to, _, slots in runs]
-    return np.concatenate(values, axis=2), np.concatenate(positions, axis=2).astype(np.int32)
+        bits, at = slots[..., :-1], slots[..., -1]
+    if form.encoding is Encoding.BLOCK and form.dtype is not DType.FP32:
+        bits = np.stack([bits & np.uint32(0xFFFF), bits >> np.uint32(16)], axis=-1)
+    position = (at // np.uint32(plan.position_step)).astype(np.int32)
+    unsigned = np.uint32 if form.dtype is DType.FP32 else np.uint16
+    stored: FloatArray = bits.astype(unsigned).view(NUMPY_TYPE[form.dtype]).astype(np.float32)
+    value = stored.reshape(*position.shape, form.tile.rows, form.tile.columns)
+    return _in_turns(value, position, form.tile), position
 
 
-def _tier_words(plan: PhasePlan, encoding: Encoding) -> dict[Tier, int]:
-    slots = {
-        Tier.REGISTER: plan.register_slots,
-        Tier.SHARED: plan.shared_slots,
-        Tier.STREAMED: plan.streamed_slots,
-    }
-    return {tier: -(-n * encoding.value // _QUAD) * _QUAD for tier, n in slots.items()}
+def _slot_words(value: FloatArray, position: IntArray, plan: PhasePlan, form: SlotFormat) -> Words:
+    """The words of slots [...] with values [..., tile rows, tile columns]: uint32 [..., words]."""
+    bits = storage_bits(_in_turns(value, position, form.tile), form.dtype).reshape(*position.shape, -1)
+    at = (position * plan.position_step).astype(np.uint32)[..., None]
+    if form.encoding is Encoding.NARROW:
+        return bits << np.uint32(16) | at
+    if form.encoding is Encoding.BLOCK and form.dtype is not DType.FP32:
+        bits = bits[..., 0::2] | bits[..., 1::2] << np.uint32(16)
+    return np.concatenate([bits, at], axis=-1)
 
 
-def _runs(plan: PhasePlan, encoding: Encoding) -> Iterator[tuple[int, int, int]]:
-    """Every segment in the order of the layout: its slot among a lane's words, in the layout, and length."""
-    words = _tier_words(plan, encoding)
+def _in_turns(value: FloatArray, position: IntArray, tile: Tile) -> FloatArray:
+    """Columns of tiles in the order in which a lane loads them from ``position`` on; its own inverse."""
+    if tile.loads == 1:
+        return value
+    first = position % tile.columns // tile.run
+    load = first[..., None] ^ np.arange(tile.loads, dtype=np.int32)
+    column = np.add.outer(load * tile.run, np.arange(tile.run, dtype=np.int32))
+    return np.take_along_axis(value, column.reshape(*first.shape, 1, -1), axis=-1)
+
+
+def _runs(plan: PhasePlan, form: SlotFormat) -> Iterator[tuple[int, int, int]]:
+    """Every segment in the order of the layout: its word among a lane's, its first slot, and its slots."""
     base = {
         Tier.REGISTER: 0,
-        Tier.SHARED: words[Tier.REGISTER] // encoding.value,
-        Tier.STREAMED: (words[Tier.REGISTER] + words[Tier.SHARED]) // encoding.value,
+        Tier.SHARED: plan.register_words,
+        Tier.STREAMED: plan.register_words + plan.shared_words,
     }
     first = 0
     for group in plan.row_groups:
         for item in range(group.items):
             for s in group.segments:
-                yield base[s.tier] + s.first + item * s.slots, first, s.slots
+                yield base[s.tier] + s.first + item * form.tier_words(s.tier, s.slots), first, s.slots
                 first += s.slots

@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sprnnc.layout.layout import PhaseLayout, Rank
 from sprnnc.schedule.choices import Tier
 from sprnnc.schedule.plan import Segment
+from sprnnc.schedule.slot_format import SlotFormat, whole_loads
 
 
 @dataclass(frozen=True, slots=True)
 class Tiers:
-    """Slots of a lane in each tier, and the segments of every rank."""
+    """Slots and words of a lane in each tier, and the segments of every rank."""
 
-    register_slots: int
-    shared_slots: int
-    streamed_slots: int
+    slots: Mapping[Tier, int]
+    words: Mapping[Tier, int]
     segments: tuple[tuple[Segment, ...], ...]
 
 
-def split_tiers(ranks: Sequence[Rank], registers: int, shared: int, per_quad: int) -> Tiers:
+def split_tiers(ranks: Sequence[Rank], registers: int, shared_words: int, form: SlotFormat) -> Tiers:
     """Fills the tiers in order, rank by rank.
 
-    ``registers`` and ``shared`` are the slots that they hold. A segment in memory takes whole loads of
-    16 bytes, ``per_quad`` slots each, so where a rank is cut, the cut lies between two loads.
+    ``registers``: slots that they hold; ``shared_words``: words of a lane that shared memory holds. A
+    segment in memory takes whole loads of 16 bytes, so where a rank is cut, the cut lies between two loads.
     """
-    taken = dict.fromkeys(Tier, 0)
-    room = {Tier.REGISTER: registers, Tier.SHARED: shared}
+    slots, words = dict.fromkeys(Tier, 0), dict.fromkeys(Tier, 0)
+    room = {Tier.REGISTER: registers * form.words, Tier.SHARED: shared_words // 4 * 4}
     segments = []
     for rank in ranks:
         parts, left = [], rank.slots
         for tier in Tier:
-            if not left:
-                break
-            whole = -(-left // per_quad) * per_quad if tier is not Tier.REGISTER else left
-            fits = whole if tier is Tier.STREAMED else room[tier] - taken[tier]
-            slots = min(whole, fits if tier is Tier.REGISTER else fits // per_quad * per_quad)
-            if slots <= 0:
+            fits = left if tier is Tier.STREAMED else (room[tier] - words[tier]) // form.words
+            taken = min(left, fits)
+            if taken <= 0:
                 continue
-            parts.append(Segment(tier, taken[tier], min(slots, left)))
-            taken[tier] += slots
-            left -= min(slots, left)
+            parts.append(Segment(tier, words[tier], taken))
+            slots[tier] += taken
+            words[tier] += form.tier_words(tier, taken)
+            left -= taken
         segments.append(tuple(parts))
-    return Tiers(taken[Tier.REGISTER], taken[Tier.SHARED], taken[Tier.STREAMED], tuple(segments))
+    words[Tier.REGISTER] = whole_loads(words[Tier.REGISTER])
+    return Tiers(slots, words, tuple(segments))
 
 
 def fewest_slots(phase: PhaseLayout) -> tuple[int, ...]:

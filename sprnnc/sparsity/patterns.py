@@ -33,6 +33,10 @@ class Pattern(Protocol):
         """Why no ``[rows, cols]`` matrix can have this pattern (a ragged block, say); None if one can."""
         ...
 
+    def tile(self) -> tuple[int, int]:
+        """Rows and columns of the aligned blocks that are kept or dropped whole; 1 x 1 where none are."""
+        ...
+
     def describe(self) -> str:
         """As written in the language: ``sparse(0.1)``."""
         ...
@@ -92,6 +96,9 @@ class Dense:
         del rows, cols
         return None
 
+    def tile(self) -> tuple[int, int]:
+        return 1, 1
+
     def describe(self) -> str:
         return "dense"
 
@@ -110,6 +117,9 @@ class AsStored:
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows, cols
         return None
+
+    def tile(self) -> tuple[int, int]:
+        return 1, 1
 
     def describe(self) -> str:
         return "as_stored"
@@ -131,6 +141,9 @@ class Unstructured:
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows, cols
         return _density_error(self.density)
+
+    def tile(self) -> tuple[int, int]:
+        return 1, 1
 
     def describe(self) -> str:
         return f"sparse({_number(self.density)})"
@@ -166,6 +179,9 @@ class Blocks:
             return f"[{rows}, {cols}] is not a whole number of {self.rows} x {self.cols} blocks"
         return _density_error(self.density)
 
+    def tile(self) -> tuple[int, int]:
+        return self.rows, self.cols
+
     def describe(self) -> str:
         return f"blocks({self.rows}, {self.cols}, {_number(self.density)})"
 
@@ -192,6 +208,9 @@ class BlockDiagonal:
         if rows % self.heads or cols % self.heads:
             return f"[{rows}, {cols}] cannot be split evenly over {self.heads} heads"
         return None
+
+    def tile(self) -> tuple[int, int]:
+        return 1, 1
 
     def describe(self) -> str:
         return f"block_diagonal({self.heads})"
@@ -223,6 +242,9 @@ class NOfM:
         if self.n > self.m:
             return f"{self.n} non-zeros cannot be among {self.m} columns"
         return f"{cols} columns are not a whole number of runs of {self.m}" if cols % self.m else None
+
+    def tile(self) -> tuple[int, int]:
+        return 1, 1
 
     def describe(self) -> str:
         return f"n_of_m({self.n}, {self.m})"
@@ -263,6 +285,9 @@ class Balanced:
             return f"{self.density:g} of {cols // self.banks} columns a bank rounds to no non-zero at all"
         return _density_error(self.density)
 
+    def tile(self) -> tuple[int, int]:
+        return 1, 1
+
     def describe(self) -> str:
         return f"balanced({_number(self.density)}, {self.banks})"
 
@@ -282,6 +307,9 @@ class WithDiagonal:
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         return self.base.shape_error(rows, cols)
+
+    def tile(self) -> tuple[int, int]:
+        return 1, 1
 
     def describe(self) -> str:
         return f"{self.base.describe()} + diagonal"

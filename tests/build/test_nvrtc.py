@@ -65,9 +65,27 @@ def test_a_plan_that_spills_goes_back_with_fewer_loads_then_fewer_register_slots
     monkeypatch.undo()
     whole = sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=1, **chosen)
     assert len(budgets) == 3
-    assert whole.plan.encoding.value == 2  # ten bytes are three words, in two slots
+    assert whole.plan.slot_format.words == 2  # ten bytes are three words, in two slots
     assert (whole.plan.loads_in_flight, free.plan.loads_in_flight) == (16, 8)
     assert free.plan.phases[0].register_slots == whole.plan.phases[0].register_slots - (2 + 2)
+
+
+def test_tiles_that_spill_give_way_to_single_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spilling(source: str, arch: str) -> nvrtc.Cubin:
+        cubin = build_cubin(source, arch)
+        used = cubin.resources["recurrence"]
+        spilt = Resources(used.registers, used.shared_bytes, 64, 10)
+        more = {"recurrence": spilt} if "TileSlot" in source else {}
+        return nvrtc.Cubin(arch, cubin.code, cubin.resources | more)
+
+    monkeypatch.setattr("sprnnc.compiler.build_cubin", spilling)
+    text = (EXAMPLES / "elman_tanh.sprnn").read_text().replace("sparse(0.2)", "blocks(4, 4, 0.1)")
+    chosen = {"sizes": {"H": 2048}, "target": "sm_90"}
+    choice = sprnnc.compile(text, random_weights=1, **chosen).plan.choices.indices
+    assert choice.value.value == "value" and "too few registers" in choice.reason
+    with pytest.raises(CompileError) as caught:
+        sprnnc.compile(text, random_weights=1, schedule={"indices": "block"}, **chosen)
+    assert caught.value.diagnostics[0].code == "E411"
 
 
 def test_a_kernel_that_always_spills_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,16 @@ def test_drawn_sizes_densities_and_schedules_agree(cell: str, data: st.DataObjec
     assert run.error is not None and run.error < LIMIT[case.artifact.manifest.dtype]
 
 
+@pytest.mark.parametrize("tile", [(4, 4), (8, 1), (1, 4), (2, 2), (2, 8)], ids=str)
+@settings(max_examples=6, phases=(Phase.generate,))
+@given(data=st.data())
+def test_blocks_with_one_index_agree(tile: tuple[int, int], data: st.DataObject) -> None:
+    cell = data.draw(st.sampled_from(["elman_tanh", "gru_reset_before", "lstm", "lstm_projection"]))
+    case = data.draw(cases(cell, tile, target=target()))
+    run = sprnnc.execute(case.artifact, case.x, device="cuda", check=True)
+    assert run.error is not None and run.error < LIMIT[case.artifact.manifest.dtype]
+
+
 def test_nan_and_inf_flow_through_and_nothing_hangs() -> None:
     artifact = sprnnc.compile(
         EXAMPLES[0].with_name("elman_tanh.sprnn"), random_weights=7, batch=2, target=target()

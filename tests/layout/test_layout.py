@@ -15,6 +15,7 @@ from sprnnc.layout import layout as stage
 from sprnnc.layout.options import BankOrder, LayoutOptions
 from sprnnc.layout.packing import pack_dense, unpack_dense
 from sprnnc.layout.partition import NOBODY, partition, verify
+from sprnnc.layout.tile import ONE_VALUE, Tile
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.passes.recurrence import Recurrence
 
@@ -30,19 +31,25 @@ cell C(H, R) {
 model m { layer main = C(H=1, R=1) }
 """
 sizes = st.integers(1, 60)
+tiles = st.sampled_from(
+    [ONE_VALUE, Tile(4, 1, 1), Tile(1, 4, 1), Tile(2, 2, 2), Tile(2, 8, 2), Tile(4, 4, 4)]
+)
 
 
 def recurrence(h: int, r: int) -> Recurrence:
     return split_into_phases(check(parse(TEXT), source=TEXT, sizes={"H": h, "R": r}).cell)
 
 
-def matrices(h: int, r: int, density: float, seed: int) -> dict[str, np.ndarray]:
+def matrices(h: int, r: int, density: float, seed: int, tile: Tile = ONE_VALUE) -> dict[str, np.ndarray]:
+    """Whole tiles are zero, or none of their values is."""
     rng = np.random.default_rng(seed)
-    shapes = {"U": (h, r), "V": (h, r), "P": (r, h)}
-    return {
-        n: np.where(rng.random(s) < density, rng.standard_normal(s), 0).astype(np.float32)
-        for n, s in shapes.items()
-    }
+    whole = np.ones((tile.rows, tile.columns), bool)
+
+    def drawn(rows: int, columns: int) -> np.ndarray:
+        kept = rng.random((rows // tile.rows, columns // tile.columns)) < density
+        return np.where(np.kron(kept, whole), rng.standard_normal((rows, columns)), 0).astype(np.float32)
+
+    return {"U": drawn(h, r), "V": drawn(h, r), "P": drawn(r, h)}
 
 
 def options(warps: int = 2, order: BankOrder = BankOrder.COLOURED, **more: object) -> LayoutOptions:
@@ -58,7 +65,7 @@ def options(warps: int = 2, order: BankOrder = BankOrder.COLOURED, **more: objec
         "shared_bytes": 1 << 17,
         "slot_words": 1,
         "slot_instructions": 5.0,
-        "may_unpack": False,
+        "unpack_instructions": 0,
     }
     return LayoutOptions(**(values | more))  # type: ignore[arg-type]
 
@@ -66,12 +73,16 @@ def options(warps: int = 2, order: BankOrder = BankOrder.COLOURED, **more: objec
 def lay_out(
     h: int, r: int, density: float, blocks: int, chosen: LayoutOptions
 ) -> tuple[Recurrence, dict[str, np.ndarray], stage.Layout]:
-    cell, weights = recurrence(h, r), matrices(h, r, density, h + 100 * r)
+    """``h`` and ``r`` count the longer sides of tiles."""
+    tile = chosen.tile
+    side = max(tile.rows, tile.columns)
+    cell, weights = recurrence(h * side, r * side), matrices(h * side, r * side, density, h + 100 * r, tile)
     counts = {n: np.count_nonzero(w, axis=1) for n, w in weights.items()}
-    parts = partition(cell, counts, blocks)
+    parts = partition(cell, counts, blocks, tile)
     verify(parts)
     layout = stage.lay_out(cell, weights, parts, chosen)
     stage.verify(layout)
+    stage.verify_tiles(layout, cell)
     verify(layout.partition)
     return cell, weights, layout
 
@@ -84,16 +95,19 @@ def lay_out(
     warps=st.integers(1, 4),
     order=st.sampled_from(list(BankOrder)),
     lanes=st.sampled_from([None, 4, 8, 16, 32]),
+    tile=tiles,
 )
 def test_the_layout_multiplies_like_the_matrices(
-    h: int, r: int, density: float, blocks: int, warps: int, order: BankOrder, lanes: int | None
+    h: int, r: int, density: float, blocks: int, warps: int, order: BankOrder, lanes: int | None, tile: Tile
 ) -> None:
-    chosen = options(warps, order, lanes_per_row=lanes)
+    chosen = options(warps, order, lanes_per_row=lanes, tile=tile, together=16 // tile.run)
     cell, weights, layout = lay_out(h, r, density, blocks, chosen)
     for phase, laid_out in zip(cell.phases, layout.phases, strict=True):
-        operand = np.random.default_rng(1).standard_normal(laid_out.columns + chosen.together)
+        operand = np.random.default_rng(1).standard_normal(laid_out.columns + 16)
         operand[laid_out.columns :] = 0
-        products = laid_out.value.astype(np.float64) * operand[laid_out.position]
+        start = laid_out.position // tile.columns * tile.columns
+        columns = operand[start[..., None] + np.arange(tile.columns)]
+        products = (laid_out.value.astype(np.float64) * columns[..., None, :]).sum(axis=5)
         column = layout.partition.spaces[phase.published[0].space.name].position
         got = {p.name: np.full(p.rows.size, np.nan) for p in phase.products}
         first = 0
@@ -101,9 +115,10 @@ def test_the_layout_multiplies_like_the_matrices(
             product = phase.products[rank.product]
             space = layout.placements[product.rows.name]
             lanes_of = products[:, :, first : first + rank.slots].sum(axis=2)
-            rows = lanes_of.reshape(*lanes_of.shape[:2], space.places, space.lanes_per_row).sum(axis=3)
+            by_row = lanes_of.reshape(*lanes_of.shape[:2], -1, space.lanes_per_row, tile.rows)
             unit = space.unit[:, rank.item, : rank.warps]
-            got[product.name][unit[unit != NOBODY]] = rows[:, : rank.warps][unit != NOBODY]
+            rows = by_row.sum(axis=3)[:, : rank.warps].reshape(unit.shape)
+            got[product.name][unit[unit != NOBODY]] = rows[unit != NOBODY]
             first += rank.slots
         for product in phase.products:
             expected = weights[product.weight].astype(np.float64) @ operand[column]
@@ -127,6 +142,26 @@ def test_every_unit_has_one_place_and_positions_stay_in_their_block(
             np.testing.assert_array_equal(
                 np.sort(space.unit[block][space.unit[block] != NOBODY]), np.sort(mine)
             )
+
+
+@pytest.mark.parametrize("order", [BankOrder.FOLDED, BankOrder.COLOURED, BankOrder.PLAIN])
+@pytest.mark.parametrize("loads", [1, 2, 8])
+def test_lanes_that_begin_a_tile_anywhere_meet_as_seldom_as_with_values(loads: int, order: BankOrder) -> None:
+    """Tiles begin at multiples of their columns; in plain order they meet in as few of the banks."""
+    tile = Tile(1, loads, 1)
+    chosen = options(4, order, tile=tile, lanes_per_row=16, together=16)
+    _, _, layout = lay_out(32, 128, 0.6, 4, chosen)
+    phase = layout.phases[0]
+    full = (phase.position < phase.columns).reshape(-1, 16).all(axis=1)
+    groups = phase.position.reshape(-1, 16)[full]
+    assert len(groups) > 10
+    banks = [max(np.bincount(g % 16)) for g in groups]
+    turned = [max(np.bincount((g ^ (loads - 1)) % 16)) for g in groups]
+    assert banks == turned
+    if order is BankOrder.PLAIN:
+        assert np.mean(banks) >= loads
+    else:
+        assert np.mean(banks) < 1.6
 
 
 @pytest.mark.parametrize("together", [8, 16, 32])

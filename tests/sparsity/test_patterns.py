@@ -56,6 +56,9 @@ def test_a_drawn_mask_has_its_pattern(case: tuple[Pattern, int, int], seed: int)
     mask = pattern.random_mask(rows, cols, np.random.default_rng(seed))
     assert mask.shape == (rows, cols) and mask.dtype == bool
     assert pattern.violation(mask) is None
+    r, c = pattern.tile()
+    tiles = mask.reshape(rows // r, r, cols // c, c)
+    np.testing.assert_array_equal(tiles.all(axis=(1, 3)), tiles.any(axis=(1, 3)))
 
 
 @given(patterns_and_shapes(), st.integers(0, 99))

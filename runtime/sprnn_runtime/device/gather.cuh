@@ -76,6 +76,14 @@ struct Operand {
   __device__ __forceinline__ Words<row_words> load(int group, unsigned offset) const {
     return load_shared<row_words>(start, base + offset + group * (POSITIONS * row_words * 4));
   }
+
+  // The columns of RUN adjacent positions: those of a tile's load `turn`, if load 0 lies `offset` bytes into a
+  // group. The operand begins with a line, so that an address may be turned as well as an offset.
+  template <int RUN>
+  __device__ __forceinline__ Words<RUN * row_words> load_turn(int group, unsigned offset, int turn) const {
+    const unsigned turned = offset ^ (turn * (RUN * row_words * 4));
+    return load_shared<RUN * row_words>(start, base + turned + group * (POSITIONS * row_words * 4));
+  }
 };
 
 // Zeroes the positions from COLUMNS on: the null positions, which padding slots read, and those that
@@ -89,26 +97,42 @@ __device__ __forceinline__ void zero_padding(unsigned* operand) {
   }
 }
 
+// A lane gives half of its 2 * HALF sums away and adds to the others what its partner gives, and so on with
+// half as many. A template and no loop, so that `sum` has constant indices however long it is.
+template <int HALF, int WIDTH>
+__device__ __forceinline__ void halve_sums(float (&sum)[WIDTH], int lane) {
+  if constexpr (HALF >= 1) {
+    const bool upper = lane & HALF;
+#pragma unroll
+    for (int c = 0; c < HALF; ++c) {
+      const float give = upper ? sum[c] : sum[c + HALF];
+      const float keep = upper ? sum[c + HALF] : sum[c];
+      sum[c] = keep + __shfl_xor_sync(0xFFFFFFFFu, give, HALF);
+    }
+    halve_sums<HALF / 2>(sum, lane);
+  }
+}
+
 // Adds up the LANES lanes of each row, of one column group; returns the total of column k % WIDTH in lane k.
 // Recursive halving: in each of the first log2(WIDTH) rounds a lane gives away half of its columns,
 // so a row costs (WIDTH - 1) + log2(LANES / WIDTH) shuffles instead of WIDTH * log2(LANES).
 template <int LANES, int WIDTH>
 __device__ __forceinline__ float add_lanes(float (&sum)[WIDTH], int lane) {
-#pragma unroll
-  for (int half = WIDTH / 2; half >= 1; half /= 2) {
-    const bool upper = lane & half;
-#pragma unroll
-    for (int c = 0; c < half; ++c) {
-      const float give = upper ? sum[c] : sum[c + half];
-      const float keep = upper ? sum[c + half] : sum[c];
-      sum[c] = keep + __shfl_xor_sync(0xFFFFFFFFu, give, half);
-    }
-  }
+  halve_sums<WIDTH / 2>(sum, lane);
 #pragma unroll
   for (int distance = WIDTH; distance < LANES; distance *= 2) {
     sum[0] += __shfl_xor_sync(0xFFFFFFFFu, sum[0], distance);
   }
   return sum[0];
+}
+
+// No later load is made before all that was added so far is summed up, which bounds the registers in use.
+__device__ __forceinline__ void settle_all(float& sum) { opaque(sum); }
+__device__ __forceinline__ void settle_all(unsigned& chain) { opaque(chain); }
+template <class Sum, int N>
+__device__ __forceinline__ void settle_all(Sum (&sums)[N]) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) settle_all(sums[i]);
 }
 
 // Partial sums of one lane for one row, accumulated in fp32.
@@ -130,14 +154,7 @@ struct FloatSums {
   }
   __device__ __forceinline__ void join() {}
 
-  // No later load is made before all that was added so far is summed up, which bounds the registers in use.
-  __device__ __forceinline__ void settle() {
-#pragma unroll
-    for (int g = 0; g < GROUPS; ++g) {
-#pragma unroll
-      for (int c = 0; c < WIDTH; ++c) opaque(sum[g][c]);
-    }
-  }
+  __device__ __forceinline__ void settle() { settle_all(sum); }
 
   // The totals of the LANES lanes of a row: of column k % WIDTH in lane k.
   template <int LANES>
@@ -146,6 +163,19 @@ struct FloatSums {
     for (int g = 0; g < GROUPS; ++g) totals[g] = add_lanes<LANES>(sum[g], lane);
   }
 };
+
+// Joins pairs of fp16 chains, two columns a word, to the fp32 sums, and begins them again.
+template <int SUMS>
+__device__ __forceinline__ void join_chains(float (&sum)[SUMS], unsigned (&chains)[SUMS / 2][2]) {
+#pragma unroll
+  for (int c = 0; c < SUMS / 2; ++c) {
+    unsigned(&chain)[2] = chains[c];
+    const unsigned both = add_half2(chain[0], chain[1]);
+    sum[2 * c] += half_to_float((unsigned short)both);
+    sum[2 * c + 1] += half_to_float((unsigned short)(both >> 16));
+    chain[0] = chain[1] = 0;
+  }
+}
 
 // The same with fp16 products and sums, two columns an instruction. Slots alternate between two chains of at
 // most `chain` additions, which bounds their rounding errors; then both join the fp32 sums.
@@ -170,25 +200,10 @@ struct HalfSums {
 
   __device__ __forceinline__ void join() {
 #pragma unroll
-    for (int g = 0; g < GROUPS; ++g) {
-#pragma unroll
-      for (int c = 0; c < WIDTH / 2; ++c) {
-        unsigned(&chain)[2] = chains[g][c];
-        const unsigned both = add_half2(chain[0], chain[1]);
-        sum[g][2 * c] += half_to_float((unsigned short)both);
-        sum[g][2 * c + 1] += half_to_float((unsigned short)(both >> 16));
-        chain[0] = chain[1] = 0;
-      }
-    }
+    for (int g = 0; g < GROUPS; ++g) join_chains(sum[g], chains[g]);
   }
 
-  __device__ __forceinline__ void settle() {
-#pragma unroll
-    for (int g = 0; g < GROUPS; ++g) {
-#pragma unroll
-      for (int c = 0; c < WIDTH; ++c) opaque(chains[g][c / 2][c % 2]);
-    }
-  }
+  __device__ __forceinline__ void settle() { settle_all(chains); }
 
   template <int LANES>
   __device__ __forceinline__ void total(int lane, float* totals) {
@@ -199,7 +214,7 @@ struct HalfSums {
 
 // Slots in registers: FIRST, COUNT and the index `i` are constants once the loops are unrolled, so that
 // `words` never needs an address. A warp needs the first `used` of the COUNT slots, never fewer than SURE.
-// At most IN_FLIGHT loads are under way at once.
+// The loads of at most IN_FLIGHT slots are under way at once.
 template <class Slot, int FIRST, int COUNT, int SURE, int CHAIN, int IN_FLIGHT, int WORDS, class Sums, class Source>
 __device__ __forceinline__ void gather_registers(Sums& sums, const unsigned (&words)[WORDS], int i,
                                                  int used, const Source& operand) {
@@ -216,57 +231,77 @@ __device__ __forceinline__ void gather_registers(Sums& sums, const unsigned (&wo
   }
 }
 
-// The slots of one 16-byte load.
-template <class Slot, class Sums, class Source>
-__device__ __forceinline__ void gather_quad(Sums& sums, const Words<4>& quad, const Source& operand) {
+// A run: as many slots as whole 16-byte loads hold without a rest.
+template <class Slot>
+struct SlotRun {
+  static constexpr int slots = Slot::words % 4 == 0 ? 1 : Slot::words % 2 == 0 ? 2 : 4;
+  static constexpr int loads = slots * Slot::words / 4;
+};
+
+// The next SLOTS slots, whole runs from slot `s` on, which is before `end`; `load(0)`, `load(1)`, ... bring their
+// words. Those from `end` on do not count, but where they share a load with others they may run: they add nothing.
+template <class Slot, int SLOTS, int CHAIN, int IN_FLIGHT, class Sums, class Source, class Load>
+__device__ __forceinline__ void gather_loaded(Sums& sums, int s, int end, const Source& operand,
+                                              const Load& load) {
+  constexpr int loads = SLOTS * Slot::words / 4;
+  constexpr int step = 4 % Slot::words == 0 ? 4 / Slot::words : 1;
+  unsigned words[4 * loads];
 #pragma unroll
-  for (int j = 0; j < 4 / Slot::words; ++j) sums.add(Slot::at(quad.w, j), j, operand);
+  for (int i = 0; i < loads; ++i) {
+    if (i == 0 || s + 4 * i / Slot::words < end) {
+      const Words<4> quad = load(i);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) words[4 * i + j] = quad.w[j];
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < SLOTS; ++j) {
+    if (j < step || s + j / step * step < end) sums.add(Slot::at(words, j), j, operand);
+    if ((j + 1) % IN_FLIGHT == 0) sums.settle();
+    if ((j + 1) % Sums::run(CHAIN) == 0 || j + 1 == SLOTS) sums.join();
+  }
 }
 
 // Slots in shared memory; `quads` points at this lane's first load. Up to UNROLL of these loads are under way at
-// once, and up to IN_FLIGHT of the operand.
+// once, and those of the operand for up to IN_FLIGHT slots.
 template <class Slot, int COUNT, int CHAIN, int UNROLL, int IN_FLIGHT, class Sums, class Source>
 __device__ __forceinline__ void gather_shared(Sums& sums, const Words<4>* quads, int used,
                                               const Source& operand) {
-  constexpr int slots = 4 / Slot::words;
-  constexpr int most = Sums::run(CHAIN) / slots;
-  constexpr int loads = most < 1 ? 1 : most < UNROLL ? most : UNROLL;
+  constexpr int slots = SlotRun<Slot>::slots, loads = SlotRun<Slot>::loads;
+  constexpr int most = Sums::run(CHAIN) / slots < UNROLL / loads ? Sums::run(CHAIN) / slots : UNROLL / loads;
+  constexpr int runs = most < 1 ? 1 : most;
   const int end = COUNT < used ? COUNT : used;
 #pragma unroll 1
-  for (int s = 0; s < end; s += loads * slots) {
-    Words<4> quad[loads];
-#pragma unroll
-    for (int q = 0; q < loads; ++q) {
-      if (s + q * slots < end) quad[q] = quads[(s / slots + q) * 32];
-    }
-#pragma unroll
-    for (int q = 0; q < loads; ++q) {
-      if (s + q * slots < end) gather_quad<Slot>(sums, quad[q], operand);
-      if ((q + 1) * slots % IN_FLIGHT == 0) sums.settle();
-    }
-    sums.join();
+  for (int s = 0; s < end; s += runs * slots) {
+    gather_loaded<Slot, runs * slots, CHAIN, IN_FLIGHT>(sums, s, end, operand,
+                                                        [&](int i) { return quads[(s / slots * loads + i) * 32]; });
   }
 }
 
 // Slots in global memory. The first AHEAD loads of the whole tier were made before the block waited;
 // this segment begins with load FIRST.
-template <class Slot, int FIRST, int COUNT, int UNROLL, int AHEAD, class Sums, class Source>
+template <class Slot, int FIRST, int COUNT, int CHAIN, int UNROLL, int AHEAD, class Sums, class Source>
 __device__ __forceinline__ void gather_streamed(Sums& sums, const Words<4>* quads,
                                                 const Words<4> (&ahead)[AHEAD], int used,
                                                 const Source& operand) {
-  constexpr int slots = 4 / Slot::words;
-  constexpr int loads = (COUNT + slots - 1) / slots;
-  constexpr int here = AHEAD - FIRST < 0 ? 0 : AHEAD - FIRST < loads ? AHEAD - FIRST : loads;
+  constexpr int slots = SlotRun<Slot>::slots, loads = SlotRun<Slot>::loads;
+  constexpr int runs = (COUNT + slots - 1) / slots;
+  constexpr int begun = AHEAD <= FIRST ? 0 : (AHEAD - FIRST + loads - 1) / loads;  // by loads made ahead
+  constexpr int here = begun < runs ? begun : runs;
+  constexpr int unroll = UNROLL < loads ? 1 : UNROLL / loads;
+  const int end = COUNT < used ? COUNT : used;
 #pragma unroll
   for (int q = 0; q < here; ++q) {
     if (q * slots >= used) break;
-    gather_quad<Slot>(sums, ahead[FIRST + q], operand);
-    sums.join();
+    gather_loaded<Slot, slots, CHAIN, slots>(sums, q * slots, end, operand, [&](int i) {
+      const int at = FIRST + q * loads + i;
+      return at < AHEAD ? ahead[at] : quads[at * 32];
+    });
   }
-#pragma unroll UNROLL
-  for (int q = here; q < loads && q * slots < used; ++q) {
-    gather_quad<Slot>(sums, quads[(FIRST + q) * 32], operand);
-    sums.join();
+#pragma unroll unroll
+  for (int q = here; q < runs && q * slots < used; ++q) {
+    gather_loaded<Slot, slots, CHAIN, slots>(sums, q * slots, end, operand,
+                                             [&](int i) { return quads[(FIRST + q * loads + i) * 32]; });
   }
 }
 

@@ -5,7 +5,7 @@
 #define SPRNN_DYNAMIC_SHARED(name) unsigned char* name = sprnn_sim::dynamic_shared()
 #define SPRNN_SPIN() sprnn_sim::spin(SPRNN_SIM_HERE)  // a failed poll lets other threads run
 #else
-#define SPRNN_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+#define SPRNN_DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 #define SPRNN_SPIN() ((void)0)
 #endif
 
@@ -309,6 +309,32 @@ __device__ __forceinline__ unsigned high_half_in_place(unsigned word) {
       ".reg .b16 low, high;\n"
       "mov.b32 {low, high}, %1;\n"
       "mov.b32 %0, {high, high};\n"
+      "}"
+      : "=r"(twice) : "r"(word));
+  return twice;
+#endif
+}
+
+// The same two of the low half.
+__device__ __forceinline__ unsigned low_half_twice(unsigned word) {
+#ifdef SPRNN_SIM
+  return word << 16 | (word & 0xFFFFu);
+#else
+  unsigned twice;
+  asm("prmt.b32 %0, %1, 0, 0x1010;" : "=r"(twice) : "r"(word));
+  return twice;
+#endif
+}
+
+__device__ __forceinline__ unsigned low_half_in_place(unsigned word) {
+#ifdef SPRNN_SIM
+  return low_half_twice(word);
+#else
+  unsigned twice;
+  asm("{\n"
+      ".reg .b16 low, high;\n"
+      "mov.b32 {low, high}, %1;\n"
+      "mov.b32 %0, {low, low};\n"
       "}"
       : "=r"(twice) : "r"(word));
   return twice;

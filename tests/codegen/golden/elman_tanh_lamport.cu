@@ -18,6 +18,7 @@
 // lanes_per_row = -1: whatever the layout finds to take the fewest cycles
 // bank_order = folded: the fewest slots, with no bank busier than its non-zeros make it
 // unit_order = even: load groups read every bank about equally often
+// indices = value: U is sparse(0.2), which is not made of blocks
 // register_slots = 6: the schedule says so
 // shared_slots = -1: as many as shared memory holds
 // unpack = fitting: once spares an instruction a slot, but takes a second register
