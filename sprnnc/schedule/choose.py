@@ -11,7 +11,17 @@ from sprnnc.cell.ir import DType, Model, ScheduleEntry
 from sprnnc.diagnostics import CompileError, Diagnostic, near_match, whole_number
 from sprnnc.layout.options import LANES_PER_ROW, BankOrder
 from sprnnc.passes.recurrence import Recurrence
-from sprnnc.schedule.choices import Activations, Choice, Choices, Exchange, Fetch, Indices, UnitOrder, Unpack
+from sprnnc.schedule.choices import (
+    Activations,
+    Choice,
+    Choices,
+    CourierWarps,
+    Exchange,
+    Fetch,
+    Indices,
+    UnitOrder,
+    Unpack,
+)
 from sprnnc.schedule.indices import decide_indices
 from sprnnc.target import Target
 
@@ -22,6 +32,7 @@ _READY_EARLY_CYCLES = 60  # few warps with few units are done sooner, and would 
 _ENUMS: dict[str, type[Enum]] = {
     "exchange": Exchange,
     "fetch": Fetch,
+    "courier_warps": CourierWarps,
     "activations": Activations,
     "bank_order": BankOrder,
     "unit_order": UnitOrder,
@@ -105,6 +116,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "couriers": Choice(
             max(8, min(16, step_bytes // 1024)), "warps that look after a bulk copy of about 1 KiB each"
         ),
+        "courier_warps": Choice(CourierWarps.FIRST, "gathering warps ask later: that spreads the load on L2"),
         "polls_in_flight": Choice(2, "two polls of a thread overlap"),
         "first_poll_cycles": _first_poll(target, step_bytes),
         "activations": _activations(model.dtype),
@@ -145,7 +157,7 @@ def _first_poll(target: Target, step_bytes: int) -> Choice[int]:
     """A copy that comes before the data only delays the stores that it waits for, and larger ones more."""
     if not target.first_poll_cycles:
         return Choice(0, "there is nothing to wait for")
-    cycles = target.first_poll_cycles + max(0, 4 * (step_bytes // 1024 - 16))
+    cycles = target.first_poll_cycles + max(0, 11 * (step_bytes // 1024 - 16))
     if step_bytes <= _SMALL_EXCHANGE_BYTES:
         cycles += _READY_EARLY_CYCLES
     return Choice(min(cycles, 300), "what the others publish is not there before: an earlier look delays it")
