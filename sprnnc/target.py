@@ -44,8 +44,18 @@ class Target:
         return y0 + (y1 - y0) * (size_bytes - x0) / (x1 - x0)
 
 
-# What benchmarks/exchange_floor.cu measures on one H200, 128 SMs: bytes a step, microseconds.
-_H200_EXCHANGE_US = ((4096, 0.75), (9216, 0.905), (18432, 0.936), (32768, 1.01), (65536, 1.43))
+# What benchmarks/exchange_floor.cu measures on one H200, 128 SMs: bytes a step, the best microseconds of
+# benchmarks/results/h200_floors.txt.
+_H200_EXCHANGE_US = (
+    (2048, 0.610),
+    (4096, 0.602),
+    (8192, 0.644),
+    (9216, 0.686),
+    (14336, 0.746),
+    (18432, 0.851),
+    (32768, 1.018),
+    (65536, 1.400),
+)
 
 
 # Shared memory per block and SM counts: CUDA C++ Programming Guide, "Technical Specifications per
