@@ -90,13 +90,11 @@ def helper_files(recurrence: Recurrence, plan: Plan) -> tuple[str, ...]:
 def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
     c, choices = Constant, plan.choices
     constants = [
-        c("kBlocks", choices.blocks.value, "one block an SM, all resident"),
         c("kThreads", choices.threads.value, "threads a block"),
         c("kWarps", choices.warps, "warps a block"),
         c("kBatch", plan.batch, "batch columns"),
         c("kWidth", plan.width, "columns that one load of the operand serves"),
         c("kGroups", plan.groups, "column groups: kGroups * kWidth >= kBatch"),
-        c("kColumns", plan.padded_batch, "batch columns, padded"),
         c("kInput", sum(v.space.size for v in recurrence.cell.inputs), "values of one input column"),
         c("kOutput", recurrence.output_space.size, "values of one output column"),
     ]
@@ -120,6 +118,7 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
     if any(p.register_slots or p.shared_slots for p in plan.phases):
         constants.append(c("kInFlight", plan.loads_in_flight, "loads of the operand at once"))
     if choices.exchange.value is Exchange.BARRIER and recurrence.phases:
+        constants.append(c("kBlocks", choices.blocks.value, "one block an SM, all resident"))
         constants.append(c("kPhases", len(recurrence.phases), "exchanges a step"))
     elif any(not p.couriers for p in plan.phases):
         constants.append(c("kPolls", choices.polls_in_flight.value, "polls of a thread in flight"))
@@ -176,6 +175,7 @@ def _phase_model(
         gather_warps=f"kGatherWarps{p.index}",
         guard=_guard(p.gather_warps, plan),
         ranks=p.ranks,
+        counts_slots=any(g.sure < g.slots for g in p.row_groups),
         register_words=p.register_words,
         shared_words=p.shared_words,
         streamed_words=p.streamed_words,

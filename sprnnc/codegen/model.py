@@ -142,6 +142,7 @@ class PhaseModel:
     gather_warps: str
     guard: str
     ranks: int
+    counts_slots: bool
     register_words: int
     shared_words: int
     streamed_words: int

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
+from cuda.core import Program, ProgramOptions
+from drawn import CELLS
 
 import sprnnc
 from sprnnc.build import nvrtc
@@ -130,3 +133,22 @@ ptxas         .     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loa
 ptxas info    : Used 12 registers
 """
     assert parse_resources(log) == {"a": Resources(40, 2048, 16, 20), "b": Resources(12, 0, 0, 0)}
+
+
+WAYS = (
+    {"dtype": "fp32", "batch": 3},
+    {"dtype": "fp16", "batch": 9, "schedule": {"exchange": "barrier"}},
+    {"dtype": "bf16", "batch": 1, "schedule": {"fetch": "threads"}},
+)
+
+
+@pytest.mark.parametrize("number", range(len(CELLS)), ids=CELLS)
+def test_a_kernel_compiles_without_a_warning(number: int) -> None:
+    """Whoever takes a kernel along may treat warnings as errors."""
+    artifact = sprnnc.compile(
+        EXAMPLES / f"{CELLS[number]}.sprnn", random_weights=1, target="sm_90", **WAYS[number % len(WAYS)]
+    )
+    log = io.StringIO()
+    options = ProgramOptions(std="c++17", arch="sm_90", name="kernel.cu", no_cache=True)
+    Program(artifact.kernel_source, "c++", options).compile("cubin", logs=log)
+    assert "warning" not in log.getvalue()

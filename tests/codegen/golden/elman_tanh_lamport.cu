@@ -33,13 +33,11 @@
 
 using namespace sprnn;
 
-constexpr int kBlocks = 4;  // one block an SM, all resident
 constexpr int kThreads = 64;  // threads a block
 constexpr int kWarps = 2;  // warps a block
 constexpr int kBatch = 3;  // batch columns
 constexpr int kWidth = 4;  // columns that one load of the operand serves
 constexpr int kGroups = 1;  // column groups: kGroups * kWidth >= kBatch
-constexpr int kColumns = 4;  // batch columns, padded
 constexpr int kInput = 16;  // values of one input column
 constexpr int kOutput = 64;  // values of one output column
 constexpr int kInputsAhead = 4;  // steps before its use that an input is brought into L2

@@ -39,13 +39,11 @@
 
 using namespace sprnn;
 
-constexpr int kBlocks = 4;  // one block an SM, all resident
 constexpr int kThreads = 64;  // threads a block
 constexpr int kWarps = 2;  // warps a block
 constexpr int kBatch = 3;  // batch columns
 constexpr int kWidth = 4;  // columns that one load of the operand serves
 constexpr int kGroups = 1;  // column groups: kGroups * kWidth >= kBatch
-constexpr int kColumns = 4;  // batch columns, padded
 constexpr int kInput = 16;  // values of one input column
 constexpr int kOutput = 32;  // values of one output column
 constexpr int kInputsAhead = 4;  // steps before its use that an input is brought into L2
@@ -53,6 +51,7 @@ constexpr int kLanesR = 8;  // lanes that share a row of R
 constexpr int kLanesH = 4;  // lanes that share a row of H
 constexpr int kChain = 8;  // fp16 additions of each of two chains before fp32 takes over
 constexpr int kInFlight = 16;  // loads of the operand at once
+constexpr int kBlocks = 4;  // one block an SM, all resident
 constexpr int kPhases = 2;  // exchanges a step
 constexpr int kUnroll = 4;  // loads of slots in flight, 16 bytes each
 constexpr int kLength1 = 32;  // values that phase 1 exchanges, of one column
