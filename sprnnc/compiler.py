@@ -85,14 +85,14 @@ def compile(
             program = parse(text, filename)
             dump(pformat(program, width=110) + "\n")
         with trace.stage("check") as dump:
-            given = {str(name): value for name, value in (sizes or {}).items()}
+            given = {str(name): value for name, value in _by_name(sizes, "sizes", "E403").items()}
             model = check(program, source=text, filename=filename, sizes=given, dtype=as_dtype(dtype))
             dump(print_model(model))
         with trace.stage("phases") as dump:
             recurrence = phases_stage.split_into_phases(model.cell)
             dump(phases_stage.print_recurrence(recurrence))
         with trace.stage("choose") as dump:
-            choices = choose(model, recurrence, batch, device, schedule or {})
+            choices = choose(model, recurrence, batch, device, _by_name(schedule, "schedule", "E403"))
             dump(print_choices(choices))
             fixed_memory(model, recurrence, choices, batch, device)  # refuses sizes early
         with trace.stage("weights") as dump:
@@ -251,11 +251,22 @@ def read_source(source: str | Path) -> tuple[str, str]:
         return source, "<source>"
     if not isinstance(source, (str, os.PathLike)):
         raise fail("E101", f"the source is {type(source).__name__}, expected text or a path")
+    if not str(source):
+        raise fail("E101", "the source is empty", help="give a path to a .sprnn file, or its text")
     path = Path(source)
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
         raise fail("E101", f"cannot read {path}: {error}", help="give a .sprnn file in UTF-8") from error
+
+
+def _by_name(given: object, what: str, code: str) -> Mapping[str, Any]:
+    """``given`` where it maps names to values; None is empty. Raises CompileError for anything else."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise fail(code, f"{what} is {type(given).__name__}, expected values by name, such as {{'H': 64}}")
+    return given
 
 
 def as_dtype(dtype: str | DType | None) -> DType | None:

@@ -77,6 +77,8 @@ def _add_weight_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Exit:
     """Writes the output whole or not at all. Raises CompileError, and SprnnError E605."""
+    if args.output not in (None, STDOUT):
+        container.check_writable(Path(args.output))  # before the work, not after it
     with progress(f"compiling {args.file}") as report:
         artifact = compile(
             Path(args.file),
@@ -95,7 +97,7 @@ def run(args: argparse.Namespace) -> Exit:
     if args.output == STDOUT:
         sys.stdout.buffer.write(data)
         return Exit.OK
-    path = Path(args.output or artifact.manifest.name + _SUFFIXES[args.emit])
+    path = Path(args.output if args.output is not None else artifact.manifest.name + _SUFFIXES[args.emit])
     container.write_file(path, data)
     print(f"wrote {path}: {_summary(artifact)}, {len(data)} bytes")
     return Exit.OK

@@ -6,6 +6,7 @@ import math
 
 from sprnnc.artifact import Artifact
 from sprnnc.cell.ir import DType
+from sprnnc.diagnostics import fail
 from sprnnc.explanation.facts import Facts, PhaseFacts, gather_facts
 from sprnnc.explanation.orders import OrderCost, mean_used
 from sprnnc.passes.recurrence import Recurrence
@@ -19,7 +20,13 @@ _RMS_ROUNDING = 0.43  # its root mean square over values of all sizes, in parts 
 
 
 def explain(artifact: Artifact) -> str:
-    """The facts of an artifact alone, as text."""
+    """The facts of an artifact alone, as text. Raises CompileError E604 for anything that is none."""
+    if not isinstance(artifact, Artifact):
+        raise fail(
+            "E604",
+            f"explain takes an artifact, got {type(artifact).__name__}",
+            help="load a file with sprnnc.Artifact.load(path)",
+        )
     return explain_facts(gather_facts(artifact))
 
 

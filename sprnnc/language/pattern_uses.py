@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sprnnc.language.codes import Code
@@ -77,7 +77,7 @@ def _base(use: PatternUse, report: Report) -> Pattern | None:
     if len(use.arguments) != len(form.parameters):
         report.add(
             Code.BAD_PATTERN,
-            f"'{use.name.text}' takes {len(form.parameters)} numbers, got {len(use.arguments)}",
+            f"'{use.name.text}' takes {_counted(form.parameters)}, got {len(use.arguments)}",
             use.span,
             help=f"write {form.usage(use.name.text)}",
         )
@@ -87,6 +87,10 @@ def _base(use: PatternUse, report: Report) -> Pattern | None:
     if not all(in_range):
         return None
     return form.build(*(float(a.value) if n == _DENSITY else a.value for n, a in pairs))
+
+
+def _counted(parameters: Sequence[str]) -> str:
+    return "1 number" if len(parameters) == 1 else f"{len(parameters)} numbers"
 
 
 def _in_range(parameter: str, argument: Literal, report: Report) -> bool:

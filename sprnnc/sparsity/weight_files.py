@@ -68,10 +68,13 @@ def load_tensors(path: Path, expected: Shapes) -> dict[str, NDArray[np.float32]]
         TokenError,
         zlib.error,
     ) as error:
+        missing = isinstance(error, OSError)
         raise fail(
             "E302",
             f"cannot read weights from {path}: {error}",
-            help="the file may be truncated or not what its name says",
+            help="give a .npz or .safetensors file that is there and may be read"
+            if missing
+            else "the file may be truncated or not what its name says",
         ) from error
     raise fail(
         "E302",
@@ -123,7 +126,7 @@ def _differences(entries: Mapping[str, _Entry], expected: Shapes, where: str) ->
             errors.append(
                 Diagnostic(
                     "E306",
-                    f"{where}: tensor '{name}' has type {entries[name].dtype}, expected a float type",
+                    f"{where}: tensor '{name}' has type {entries[name].dtype}, which is not read",
                     help=f"convert it to one of {', '.join(sorted(_ACCEPTED))}",
                 )
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import sprnnc
 from sprnnc.diagnostics import CompileError
+from sprnnc.explanation.text import explain
 
 CELL = """
 cell C(I, H) {
@@ -101,3 +103,18 @@ def test_a_wrong_argument_of_execute(x: Any, state: Any, device: str) -> None:
     with pytest.raises(CompileError, match="E604"):
         sprnnc.execute(artifact, x, state, device=device)
     assert sprnnc.execute(artifact, X.tolist(), {"h": [[0] * 4]}, device=device).y.shape == (2, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (lambda: sprnnc.compile("", random_weights=1), "E101"),
+        (lambda: sprnnc.compile(CELL, **GOOD, sizes=[1]), "E403"),
+        (lambda: sprnnc.compile(CELL, **GOOD, schedule=["blocks"]), "E403"),
+        (lambda: explain("lstm.sprnnx"), "E604"),
+    ],
+)
+def test_arguments_of_another_kind_are_errors_of_the_project(call: Callable[[], object], code: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        call()
+    assert caught.value.diagnostics[0].code == code
