@@ -148,11 +148,11 @@ def _phase(plan: Plan, recurrence: Recurrence, phase: PhasePlan, facts: PhaseFac
 
 
 def held(facts: PhaseFacts) -> str:
-    """What a slot with a tile holds, and what its one index saves."""
-    form = facts.form
+    """What a slot with a tile holds, and what its one index saves, or its zeros cost."""
+    form, saved = facts.form, facts.bytes_saved
     return (
-        f"one for {form.tile} values, {4 * form.words} bytes a slot: a step reads {facts.bytes_saved} bytes "
-        f"less than with {4 * facts.by_value.words} bytes for every value"
+        f"one for {form.tile} values, {4 * form.words} bytes a slot: all take {abs(saved)} bytes "
+        f"{'less' if saved >= 0 else 'more'} than with {4 * facts.by_value.words} bytes for every non-zero"
     )
 
 
