@@ -40,7 +40,7 @@ from sprnnc.schedule.indices import with_single_values
 from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
 from sprnnc.schedule.registers import layout_options
-from sprnnc.schedule.relief import LAST_RELIEF, Relief, next_relief
+from sprnnc.schedule.relief import LAST_RELIEF, NO_SLOTS, Relief, next_relief
 from sprnnc.sparsity.weight_files import check_tensors, load_tensors
 from sprnnc.target import Target, find_target
 from sprnnc.trace import Trace
@@ -117,11 +117,13 @@ def _lower(
 ) -> Artifact:
     """From the matrices to the artifact: stages 4 to 9, again in another way where registers spill."""
     try:
-        return _lower_as_chosen(model, recurrence, choices, tensors, text, batch, target, trace)
+        return _lower_as_chosen(model, recurrence, choices, tensors, text, batch, target, trace, Relief())
     except CompileError as error:
         fewer = with_fewer_threads(choices) or with_single_values(choices)
-        if error.diagnostics[0].code != "E411" or fewer is None:
+        if error.diagnostics[0].code != "E411":
             raise
+    if fewer is None:
+        return _lower_as_chosen(model, recurrence, choices, tensors, text, batch, target, trace, LAST_RELIEF)
     return _lower(model, recurrence, fewer, tensors, text, batch, target, trace)
 
 
@@ -134,6 +136,7 @@ def _lower_as_chosen(
     batch: int,
     target: Target,
     trace: Trace,
+    relief: Relief,
 ) -> Artifact:
     """Stages 4 to 9. Raises CompileError E411 where a thread has too few registers."""
     with trace.stage("partition") as dump:
@@ -149,7 +152,7 @@ def _lower_as_chosen(
         layout_stage.verify_tiles(layout, recurrence)
         dump(layout_stage.print_layout(layout))
     plan, kernel, source, cubin = _schedule_and_build(
-        model, recurrence, layout, choices, batch, target, trace
+        model, recurrence, layout, choices, batch, target, trace, relief
     )
     with trace.stage("artifact") as dump:
         launch = describe_launch(recurrence, plan, layout, tensors, kernel, target)
@@ -175,12 +178,12 @@ def _schedule_and_build(
     batch: int,
     target: Target,
     trace: Trace,
+    relief: Relief,
 ) -> tuple[Plan, KernelModel, str, Cubin | None]:
     """Stages 6 to 8.
 
-    A plan that spills goes back to 6, and gives something up.
+    A plan that spills goes back to 6, and gives something up besides ``relief``.
     """
-    relief = Relief()
     for left in reversed(range(_BUILD_ATTEMPTS)):
         with trace.stage("schedule") as dump:
             plan = schedule_stage.assemble(model, recurrence, layout, choices, batch, target, relief)
@@ -198,10 +201,12 @@ def _schedule_and_build(
         used = cubin.resources["recurrence"]
         if used.spill_bytes == 0:
             return plan, kernel, source, cubin
-        relief = next_relief(plan, relief, used.spill_bytes) if left > 1 else LAST_RELIEF
+        if relief in (NO_SLOTS, LAST_RELIEF):
+            break
+        relief = next_relief(plan, relief, used.spill_bytes) if left > 1 else NO_SLOTS
     raise fail(
         "E411",
-        f"the kernel spills {used.spill_bytes} bytes of registers even with {relief.slots} register slots",
+        f"the kernel spills {used.spill_bytes} bytes of registers even with no slots in them",
         help="a smaller batch, fewer threads, more blocks or fewer lanes a row leave a thread more registers",
     )
 

@@ -116,7 +116,7 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
             c("kChain", choices.chain.value, "fp16 additions of each of two chains before fp32 takes over")
         )
     if any(p.register_slots or p.shared_slots for p in plan.phases):
-        constants.append(c("kInFlight", plan.loads_in_flight, "loads of the operand at once"))
+        constants.append(c("kInFlight", plan.loads_in_flight, "slots whose operand is loaded at once"))
     if choices.exchange.value is Exchange.BARRIER and recurrence.phases:
         constants.append(c("kBlocks", choices.blocks.value, "one block an SM, all resident"))
         constants.append(c("kPhases", len(recurrence.phases), "exchanges a step"))

@@ -155,11 +155,11 @@ def _phase(plan: Plan, recurrence: Recurrence, phase: PhasePlan, facts: PhaseFac
 
 
 def held(facts: PhaseFacts) -> str:
-    """What a slot with a tile holds, and what its one index saves."""
-    form = facts.form
+    """What a slot with a tile holds, and what its one index saves, or its zeros cost."""
+    form, saved = facts.form, facts.bytes_saved
     return (
-        f"one for {form.tile} values, {4 * form.words} bytes a slot: a step reads {facts.bytes_saved} bytes "
-        f"less than with {4 * facts.by_value.words} bytes for every value"
+        f"one for {form.tile} values, {4 * form.words} bytes a slot: all take {abs(saved)} bytes "
+        f"{'less' if saved >= 0 else 'more'} than with {4 * facts.by_value.words} bytes for every non-zero"
     )
 
 
@@ -186,16 +186,16 @@ def _orders(plan: Plan, facts: PhaseFacts) -> list[str]:
 
 
 def chain_error(additions: int) -> str:
-    """How wrong a chain of fp16 additions can be, above fp16's subnormals, and how wrong it is on average.
+    """How wrong a pair of fp16 chains can be, above fp16's subnormals, and how wrong it is on average.
 
-    The k-th of n partial sums is about sqrt(k) terms of random sign and is rounded: together that is
-    sqrt((n + 1) / 2) roundings of the whole sum.
+    The k-th of n partial sums of a chain is about sqrt(k) terms of random sign and is rounded, and so is the
+    sum of both chains: together that is sqrt((n + 3) / 2) roundings of that sum.
     """
-    bound = additions * _HALF_ROUNDING
-    expected = math.sqrt((additions + 1) / 2) * _RMS_ROUNDING * _HALF_ROUNDING
+    bound = (additions + 1) * _HALF_ROUNDING
+    expected = math.sqrt((additions + 3) / 2) * _RMS_ROUNDING * _HALF_ROUNDING
     return (
-        f"fp16 chains of {additions}: an error of at most {bound:.1e} of the sum of their products' "
-        f"magnitudes; {expected:.1e} of a chain's sum expected (RMS)"
+        f"pairs of fp16 chains of {additions}: an error of at most {bound:.1e} of the sum of their products' "
+        f"magnitudes; {expected:.1e} of a pair's sum expected (RMS)"
     )
 
 

@@ -10,7 +10,7 @@ from sprnnc.diagnostics import InternalError
 from sprnnc.layout.layout import Layout, PhaseLayout, Rank
 from sprnnc.layout.options import LANES
 from sprnnc.passes.recurrence import Recurrence
-from sprnnc.schedule.choices import Choices, Tier, Unpack, print_choices
+from sprnnc.schedule.choices import Choice, Choices, Tier, Unpack, print_choices
 from sprnnc.schedule.couriers import Couriers, assign_couriers
 from sprnnc.schedule.memory import PhaseMemory, column_groups, fixed_memory
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup, Segment, SpacePlan
@@ -47,7 +47,9 @@ def assemble(
         if relief.each_step and not choices.unpack.by_user:
             unpack = Unpack.EACH_STEP
         if relief.few_loads and not choices.in_flight.by_user:
-            loads = min(loads, FEW_LOADS)
+            loads = 1 if relief.one_by_one else min(loads, FEW_LOADS)
+        if relief.one_by_one and not choices.unroll.by_user:
+            choices = replace(choices, unroll=Choice(1, "more loads at once would take too many registers"))
     phases, taken = [], memory.bytes
     for laid_out, where in zip(layout.phases, memory.phases, strict=True):
         word_bytes = LANES * 4 * laid_out.gather_warps  # one word of every lane

@@ -132,7 +132,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "register_slots": Choice(-1, "as many as the register file holds"),
         "shared_slots": Choice(-1, "as many as shared memory holds"),
         "unpack": Choice(Unpack.FITTING, "once spares an instruction a slot, but takes a second register"),
-        "in_flight": Choice(16, "loads for slots in registers under way at once; fewer if that spills"),
+        "in_flight": Choice(16, "slots whose operand is loaded at once; fewer if that spills"),
         "unroll": Choice(4, "loads of slots that overlap where they come from memory, 16 bytes each"),
         "prefetch": Choice(4, "streamed loads of 16 bytes on their way while the block waits"),
         "chain": Choice(

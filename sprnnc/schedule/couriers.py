@@ -22,6 +22,9 @@ class Couriers:
     run_chunks: int
     copy_chunks: int
 
+    def __str__(self) -> str:
+        return f"{self.count} couriers from warp {self.first} on, {self.run_chunks} chunks each"
+
 
 def assign_couriers(
     chunks: int, most: int, where: CourierWarps, warps: int, gather_warps: int

@@ -117,8 +117,8 @@ class PhasePlan:
 class Plan:
     """A kernel, decided. ``batch`` columns are padded to ``groups`` x ``column_width``.
 
-    ``unpack`` is never FITTING: that is decided here, and so is ``loads_in_flight``: loads of operand columns
-    for slots on the chip that a lane has under way at once. ``tile``: the values of one slot.
+    ``unpack`` is never FITTING: that is decided here, and so is ``loads_in_flight``: slots on the chip
+    whose operand columns a lane loads at once. ``tile``: the values of one slot.
     """
 
     target: str

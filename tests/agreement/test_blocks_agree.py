@@ -130,8 +130,20 @@ def test_it_can_be_saved_loaded_and_explained(tmp_path: Path) -> None:
     loaded = sprnnc.Artifact.load(artifact.save(tmp_path / "blocks.sprnnx"))
     assert loaded.to_bytes() == artifact.to_bytes() and loaded.plan == artifact.plan
     saved = 16 * 16 // 2 * (16 * 4 - 36)
-    words = f"one for 4 x 4 values, 36 bytes a slot: a step reads {saved} bytes less than with 4 bytes for"
+    words = f"one for 4 x 4 values, 36 bytes a slot: all take {saved} bytes less than with 4 bytes for"
     assert words in sprnnc.explain(loaded)
+
+
+def test_a_tile_that_holds_one_non_zero_takes_more_bytes_and_the_explanation_says_so() -> None:
+    source = source_of("elman_tanh", "blocks(4, 4, 0.5)")
+    weights = {}
+    for name, tensor in compiled(source).tensors.items():
+        weights[name] = np.zeros_like(tensor)
+        if tensor.ndim == 2:
+            weights[name][::4, ::4] = tensor[::4, ::4]
+    chosen = {"weights": weights, "target": "sim", "dtype": "fp16", "schedule": {"indices": "block"}}
+    artifact = sprnnc.compile(source, **chosen)
+    assert f"all take {16 * 16 // 2 * (36 - 4)} bytes more than with 4 bytes" in sprnnc.explain(artifact)
 
 
 @pytest.mark.parametrize(("pattern", "reason"), [

@@ -91,6 +91,34 @@ def test_tiles_that_spill_give_way_to_single_values(monkeypatch: pytest.MonkeyPa
     assert caught.value.diagnostics[0].code == "E411"
 
 
+def test_before_nothing_fits_no_loads_overlap() -> None:
+    """Each load serves nine column groups, of whose columns eight slots at once are too many."""
+    artifact = sprnnc.compile(
+        EXAMPLES / "gru_reset_before.sprnn",
+        random_weights=1,
+        batch=33,
+        dtype="fp32",
+        sizes={"H": 512},
+        target="sm_90",
+    )
+    assert artifact.manifest.resources["recurrence"].spill_bytes == 0
+    assert (artifact.plan.loads_in_flight, artifact.plan.choices.unroll.value) == (1, 1)
+    assert "too many registers" in artifact.plan.choices.unroll.reason
+
+
+def test_a_kernel_that_spills_with_its_loads_in_the_users_hands_is_not_built_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = []
+    spilt = nvrtc.Cubin("sm_90", b"", {"recurrence": Resources(255, 0, 64, 8)})
+    monkeypatch.setattr("sprnnc.compiler.build_cubin", lambda source, arch: built.append(source) or spilt)
+    chosen = {"threads": 256, "unpack": "once", "in_flight": 16, "unroll": 4}
+    with pytest.raises(CompileError, match="E411"):
+        sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=1, target="sm_90", schedule=chosen)
+    assert "kInFlight = 16;" in built[0]
+    assert len(set(built[:-1])) == len(built) - 1
+
+
 def test_a_kernel_that_always_spills_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     spilt = nvrtc.Cubin("sm_90", b"", {"recurrence": Resources(255, 0, 64, 128)})
     monkeypatch.setattr("sprnnc.compiler.build_cubin", lambda source, arch: spilt)

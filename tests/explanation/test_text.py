@@ -80,13 +80,13 @@ def test_the_order_of_an_artifact_is_not_laid_out_again() -> None:
 
 
 @pytest.mark.parametrize("additions", [2, 8, 16, 64])
-def test_the_error_of_a_chain_is_what_rounding_gives(additions: int) -> None:
+def test_the_error_of_a_pair_of_chains_is_what_rounding_gives(additions: int) -> None:
     rng = np.random.default_rng(0)
-    terms = rng.standard_normal((20_000, additions)) * rng.uniform(-1, 1, (20_000, additions))
-    chain = np.zeros(len(terms))
+    terms = rng.standard_normal((20_000, 2 * additions)) * rng.uniform(-1, 1, (20_000, 2 * additions))
+    chains = np.zeros((len(terms), 2))
     for k in range(additions):
-        chain = (chain + terms[:, k]).astype(np.float16).astype(float)
-    error = chain - terms.sum(axis=1)
+        chains = (chains + terms[:, 2 * k : 2 * k + 2]).astype(np.float16).astype(float)
+    error = chains.sum(axis=1).astype(np.float16).astype(float) - terms.sum(axis=1)
     bound, expected = map(float, re.findall(r"\d\.\de-\d\d", chain_error(additions)))
     assert np.all(np.abs(error) <= bound * np.abs(terms).sum(axis=1) * 1.05 + additions * 2**-25)
     rms = np.sqrt((error**2).mean() / (terms.sum(axis=1) ** 2).mean())

@@ -31,6 +31,7 @@ def test_runs_cover_every_chunk_and_each_courier_has_one(
 def test_idle_warps_are_couriers_only_where_there_are_a_quarter_of_those_asked_for() -> None:
     enough = assign_couriers(1152, 16, CourierWarps.IDLE, 16, 9)
     assert enough is not None and (enough.first, enough.count) == (9, 7)
+    assert str(enough) == "7 couriers from warp 9 on, 168 chunks each"
     assert enough.copy_chunks < enough.run_chunks  # long runs go in parts
     too_few = assign_couriers(1152, 16, CourierWarps.IDLE, 16, 13)
     assert too_few is not None and (too_few.first, too_few.count) == (0, 16)

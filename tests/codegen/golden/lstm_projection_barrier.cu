@@ -29,7 +29,7 @@
 // register_slots = 6: the schedule says so
 // shared_slots = -1: as many as shared memory holds
 // unpack = fitting: once spares an instruction a slot, but takes a second register
-// in_flight = 16: loads for slots in registers under way at once; fewer if that spills
+// in_flight = 16: slots whose operand is loaded at once; fewer if that spills
 // unroll = 4: loads of slots that overlap where they come from memory, 16 bytes each
 // prefetch = 4: streamed loads of 16 bytes on their way while the block waits
 // chain = 8: fp16 additions in a row before fp32 takes over: more precise than rounding the output
@@ -50,7 +50,7 @@ constexpr int kInputsAhead = 4;  // steps before its use that an input is brough
 constexpr int kLanesR = 8;  // lanes that share a row of R
 constexpr int kLanesH = 4;  // lanes that share a row of H
 constexpr int kChain = 8;  // fp16 additions of each of two chains before fp32 takes over
-constexpr int kInFlight = 16;  // loads of the operand at once
+constexpr int kInFlight = 16;  // slots whose operand is loaded at once
 constexpr int kBlocks = 4;  // one block an SM, all resident
 constexpr int kPhases = 2;  // exchanges a step
 constexpr int kUnroll = 4;  // loads of slots in flight, 16 bytes each
