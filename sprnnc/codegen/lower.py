@@ -56,6 +56,7 @@ def lower_to_kernel(
         sums=_sums(plan),
         lamport=plan.choices.exchange.value is Exchange.LAMPORT,
         keeps_packed=plan.unpack is Unpack.EACH_STEP,
+        pins_lane=plan.pins_lane,
         constants=_constants(recurrence, plan),
         input_products=tuple(
             input_product_model(recurrence, product, names) for product in recurrence.input_products

@@ -177,6 +177,7 @@ class KernelModel:
     late_io: bool
     lamport: bool
     keeps_packed: bool
+    pins_lane: bool
     constants: tuple[Constant, ...]
     input_products: tuple[InputProductModel, ...]
     spaces: tuple[SpaceModel, ...]

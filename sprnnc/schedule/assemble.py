@@ -79,6 +79,7 @@ def assemble(
         tile=form.tile,
         unpack=unpack,
         loads_in_flight=loads,
+        pins_lane=not (relief and relief.few_loads),
         groups=groups,
         spaces=spaces,
         phases=tuple(phases),

@@ -118,7 +118,8 @@ class Plan:
     """A kernel, decided. ``batch`` columns are padded to ``groups`` x ``column_width``.
 
     ``unpack`` is never FITTING: that is decided here, and so is ``loads_in_flight``: slots on the chip
-    whose operand columns a lane loads at once. ``tile``: the values of one slot.
+    whose operand columns a lane loads at once. ``tile``: the values of one slot. ``pins_lane``: whether the
+    number of the lane has a register of its own.
     """
 
     target: str
@@ -130,6 +131,7 @@ class Plan:
     tile: Tile
     unpack: Unpack
     loads_in_flight: int
+    pins_lane: bool
     groups: int
     spaces: tuple[SpacePlan, ...]
     phases: tuple[PhasePlan, ...]

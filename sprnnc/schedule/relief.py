@@ -13,7 +13,8 @@ FEW_LOADS = 8
 
 @dataclass(frozen=True, slots=True)
 class Relief:
-    """``each_step``: slots are unpacked in every step. ``few_loads``: fewer loads are under way at once.
+    """``each_step``: slots are unpacked in every step. ``few_loads``: fewer loads are under way at once, and
+    the number of the lane is read again where it is needed.
 
     ``slots``: at most so many are kept in registers, over all phases; None: as many as were planned.
     ``one_by_one``: no loads overlap, neither of slots in memory nor of operand columns.

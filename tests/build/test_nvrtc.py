@@ -70,6 +70,7 @@ def test_a_plan_that_spills_goes_back_with_fewer_loads_then_fewer_register_slots
     assert len(budgets) == 3
     assert whole.plan.slot_format.words == 2  # ten bytes are three words, in two slots
     assert (whole.plan.loads_in_flight, free.plan.loads_in_flight) == (16, 8)
+    assert "opaque(lane);" in whole.kernel_source and "opaque(lane);" not in free.kernel_source
     assert free.plan.phases[0].register_slots == whole.plan.phases[0].register_slots - (2 + 2)
 
 
@@ -180,3 +181,9 @@ def test_a_kernel_compiles_without_a_warning(number: int) -> None:
     options = ProgramOptions(std="c++17", arch="sm_90", name="kernel.cu", no_cache=True)
     Program(artifact.kernel_source, "c++", options).compile("cubin", logs=log)
     assert "warning" not in log.getvalue()
+
+
+def test_a_wide_batch_fits_when_the_lane_gives_up_its_register() -> None:
+    text = (EXAMPLES / "slstm.sprnn").read_text()
+    made = sprnnc.compile(text, random_weights=1, batch=33, target="sm_90", sizes={"H": 64, "I": 512})
+    assert all(r.spill_bytes == 0 for r in made.manifest.resources.values())
