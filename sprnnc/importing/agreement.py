@@ -38,7 +38,7 @@ def agreement(
     if not error <= _BOUND:  # NaN is a disagreement too
         raise fail(
             "E706",
-            f"{name} does not agree with {origin.description}: error {error:.3g}, expected at most {_BOUND:g}",
+            f"{name} does not agree with {origin.description}: error {error:.3g}, not below {_BOUND:g}",
             help="nothing was written; weights beyond what float32 holds can cause it, else report it",
         )
     return error

@@ -46,10 +46,10 @@ def read_pickled(path: Path) -> dict[str, NDArray[Any]]:
     anything but tensors in it, E302 for an unreadable one."""
     try:
         torch = importlib.import_module("torch")
-    except ImportError as error:
+    except (ImportError, OSError) as error:  # OSError: a library of its own that does not load
         raise fail(
             "E704",
-            f"{path} is read through torch, which is not installed: {error}",
+            f"{path} is read through torch, which cannot be imported: {error}",
             help=f"install torch, or save the model where it is: {_SAVE}",
         ) from error
     try:

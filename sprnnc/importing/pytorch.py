@@ -78,7 +78,7 @@ def _nothing_recurrent(tensors: Iterable[str], where: str) -> CompileError:
     return fail(
         "E701",
         f"{where} holds no recurrent layer",
-        help=f"tensors of nn.LSTM, nn.GRU and nn.RNN end in weight_ih_l0, weight_hh_l0 and so on; it holds {held}",
+        help=f"tensors of nn.LSTM, nn.GRU and nn.RNN are called weight_ih_l0 and the like; it holds {held}",
     )
 
 

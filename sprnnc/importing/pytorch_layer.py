@@ -1,4 +1,4 @@
-"""A layer and direction of ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``: its equations, and its cell in the language.
+"""A layer and direction of ``nn.LSTM``, ``nn.GRU`` or ``nn.RNN``: its equations, and its cell's tensors.
 
 The equations are those of PyTorch's documentation of these modules. Stacked gates lie in the order
 i, f, g, o (LSTM) and r, z, n (GRU).
