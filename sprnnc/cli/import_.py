@@ -12,11 +12,12 @@ from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.progress import progress
 from sprnnc.importing import ImportedLayer, files_of, import_file, write_folder
 
-HELP = "import a trained PyTorch model"
+HELP = "import the recurrent layers of a PyTorch or ONNX model"
 EXAMPLES = """\
 examples:
   sprnnc import speech.safetensors -o speech
   sprnnc import tagger.safetensors -o tagger --nonlinearity relu
+  sprnnc import vad.onnx -o vad
   sprnnc compile speech/encoder_l0.sprnn --weights speech/encoder_l0.safetensors
 
 Each layer and direction becomes a .sprnn and a .safetensors file, and is run beside the equations it
@@ -25,7 +26,7 @@ came from on random input. Nothing in FILE is executed, and nothing is written w
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a state_dict: .safetensors, or .pt if torch is there")
+    parser.add_argument("file", metavar="FILE", help="a state_dict (.safetensors, .pt) or .onnx")
     parser.add_argument(
         "-o", "--output", metavar="DIR", default=".", help="the folder to write into (default: this one)"
     )
