@@ -52,7 +52,7 @@ def tensor_array(tensor: Any, path: Path) -> NDArray[np.float64]:
         raise fail(
             "E306",
             f"{path}: tensor '{name}' has type {kind}, which is not read",
-            help=f"import the model before it is quantised; types that are read: {', '.join(sorted(_FLOATS))}",
+            help=f"import the model before it is quantised; read are {', '.join(sorted(_FLOATS))}",
         )
     try:
         if tensor.data_location == tensor.EXTERNAL:

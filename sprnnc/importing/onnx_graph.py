@@ -37,7 +37,8 @@ def _constants(graph: Any) -> dict[str, Any]:
         if node.domain not in STANDARD or len(node.output) != 1:
             continue
         if node.op_type == "Constant":
-            found |= {node.output[0]: a.t for a in node.attribute if a.name == "value"}
+            for value in (a.t for a in node.attribute if a.name == "value"):
+                found[node.output[0]] = value
         elif node.op_type == "Identity" and node.input and node.input[0] in found:
             found[node.output[0]] = found[node.input[0]]
     return found

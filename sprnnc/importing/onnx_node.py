@@ -1,4 +1,4 @@
-"""One recurrent ONNX node to its directions: what it asks for that the language has not is refused by name."""
+"""One recurrent ONNX node to its directions; what it asks for that no cell can express is refused by name."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def directions_of(found: FoundNode, path: Path) -> list[Direction]:
     kinds = _kinds(found.node.op_type, attributes, len(ways))
     result = []
     for at, (reverse, kind) in enumerate(zip(ways, kinds, strict=True)):
-        w, r, b, p = (t[at] if t.size else None for t in tensors.values())
-        layer = OnnxLayer(kind, w, r, b, p, reverse)
+        b, p = (tensors[name][at] if tensors[name].size else None for name in ("B", "P"))
+        layer = OnnxLayer(kind, tensors["W"][at], tensors["R"][at], b, p, reverse)
         result.append(Direction(layer, {name: s[at] for name, s in initial.items()}, notes))
     return result
 
@@ -98,9 +98,9 @@ def _refusals(found: FoundNode, attributes: Mapping[str, Any], path: Path) -> li
     ways = _DIRECTIONS.get(attributes.get("direction", "forward"))
     if ways is None:
         refuse(f"has direction {attributes['direction']!r}", f"directions are {', '.join(_DIRECTIONS)}")
-    activations = attributes.get("activations")
     default = _DEFAULTS[operator]
-    allowed = activations is None or (operator == "RNN" and set(activations) <= {"tanh", "relu"})
+    activations = attributes.get("activations") or default * len(ways or ())
+    allowed = operator == "RNN" and set(activations) <= {"tanh", "relu"}
     if ways and not allowed and activations != default * len(ways):
         usual = ", ".join(default) + (" (or relu)" if operator == "RNN" else "")
         refuse(
@@ -144,7 +144,7 @@ def _tensor(found: FoundNode, name: str, path: Path) -> NDArray[np.float64]:
             "E702",
             f"{path}: {name} of {found.node.op_type} '{shown(node_name(found.node))}' is computed from "
             f"'{shown(source)}', not stored",
-            help="fold constants when exporting (torch.onnx.export does so by default), or simplify the model",
+            help="fold constants when exporting, as torch.onnx.export does by default",
         )
     return tensor_array(found.constants[source], path)
 

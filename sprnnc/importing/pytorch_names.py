@@ -2,8 +2,8 @@
 
 A module ``rnn`` has ``rnn.weight_ih_l0``, ``rnn.weight_hh_l0``, ``rnn.bias_ih_l0``, ``rnn.bias_hh_l0``
 and, with a projection, ``rnn.weight_hr_l0``; deeper layers have ``l1`` and so on, the reverse direction
-``_reverse`` behind it; a cell (``nn.LSTMCell``) has neither. ``torch.nn.utils.prune`` keeps a tensor apart from its mask
-as ``..._orig`` and ``..._mask``.
+``_reverse`` behind it; a cell (``nn.LSTMCell``) has neither. ``torch.nn.utils.prune`` keeps a tensor apart
+from its mask as ``..._orig`` and ``..._mask``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from sprnnc.sparsity.write_weights import safetensors_bytes
 
 
 def files_of(layers: Sequence[ImportedLayer]) -> dict[str, bytes]:
-    """A ``.sprnn`` and a ``.safetensors`` file a layer; ``.state.safetensors`` where it does not start at zero."""
+    """A ``.sprnn`` and a ``.safetensors`` file a layer, and ``.state.safetensors`` for its initial states."""
     files = {}
     for layer in layers:
         files[f"{layer.name}.sprnn"] = layer.source.encode()

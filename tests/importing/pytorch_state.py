@@ -51,7 +51,7 @@ def sigmoid(x: NDArray[Any]) -> NDArray[Any]:
 
 
 def documented(kind: str, state: State, x: NDArray[Any], prefix: str = "") -> NDArray[Any]:
-    """y [T, B, D R] of a whole stack from zero states, as the module's documentation writes it, in float64."""
+    """y [T, B, D R] of a whole stack from zero states, as the module's documentation has it, in float64."""
     depth = 0
     while f"{prefix}weight_hh_l{depth}" in state:
         ends = [e for e in ("", "_reverse") if f"{prefix}weight_hh_l{depth}{e}" in state]
