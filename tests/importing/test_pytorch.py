@@ -30,7 +30,7 @@ def test_a_stack_computes_what_the_documentation_says(
     kind: str, layers: int, both: bool, bias: bool, projection: int
 ) -> None:
     state = random_state(
-        kind, I, 7, layers=layers, both=both, bias=bias, projection=projection, prefix="rnn."
+        kind, INPUTS, 7, layers=layers, both=both, bias=bias, projection=projection, prefix="rnn."
     )
     imported = from_state_dict(state, kind if kind in ("tanh", "relu") else None)
     assert len(imported) == layers * (1 + both)
