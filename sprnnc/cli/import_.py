@@ -10,7 +10,8 @@ import numpy as np
 
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.progress import progress
-from sprnnc.importing import ImportedLayer, files_of, import_file, write_folder
+from sprnnc.folder import write_folder
+from sprnnc.importing import ImportedLayer, files_of, import_file
 
 HELP = "import the recurrent layers of a PyTorch or ONNX model"
 EXAMPLES = """\

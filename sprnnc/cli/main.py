@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sprnn_runtime import SprnnError
 
-from sprnnc.cli import bench, check, compile, explain, import_, run
+from sprnnc.cli import bench, check, compile, explain, import_, prune, run
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.options import HelpFormatter
 from sprnnc.diagnostics import CompileError
@@ -19,6 +19,7 @@ from sprnnc.version import VERSION
 
 COMMANDS = {
     "import": import_,
+    "prune": prune,
     "check": check,
     "compile": compile,
     "run": run,

@@ -49,7 +49,7 @@ def streamed_slots(model: Model, tensors: Tensors, batch: int, target: Target) -
 def most_nonzeros(model: Model, batch: int, target: Target) -> int:
     """No plan keeps more non-zeros on the chip: registers and shared memory of all blocks, without padding.
 
-    One index a value is assumed where patterns have no blocks; with blocks, none at all.
+    A value has an index of its own where patterns have no blocks; with blocks, none at all is counted.
     """
     recurrence = split_into_phases(model.cell)
     choices = choose(model, recurrence, batch, target, {})

@@ -6,38 +6,31 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
-from sprnnc.diagnostics import InternalError, Span, fail
+from sprnnc.diagnostics import CompileError, InternalError, Span, fail, shown
 from sprnnc.language import syntax
 from sprnnc.language.check import check
 from sprnnc.language.parse import parse
+from sprnnc.language.pattern_uses import resolve_pattern
+from sprnnc.language.report import Report
 from sprnnc.sparsity.patterns import Pattern
-
-_ITEM = "weight W[A, A] "
 
 
 def pattern_from_text(text: str) -> Pattern:
     """A pattern as the language writes it: ``blocks(4, 4, 0.1) + diagonal``. Raises CompileError E710."""
-    if re.search(r"[\n\r{}#]", text):
+    if re.search(r"[\n\r{}#]", text) or not text.strip():
         raise fail("E710", "a pattern is one line, such as sparse(0.1)")
-    cell = f"cell C(A) {{\n  state h[A]\n  {_ITEM}{text}\n  h' = W @ h\n  output h'\n}}\n"
-    try:  # a size that every number of a pattern divides, as only the pattern is wanted
-        numbers = [int(n) for n in re.findall(r"\b[1-9][0-9]{0,3}\b(?!\.)", text)]
-        size = 1000 * max(1, _product(numbers))
-        program = parse(cell + f"model m {{ layer main = C(A={min(size, 10**9)}) }}\n")
-        return check(program).cell.weights[0].pattern
-    except Exception as error:
-        diagnostics = getattr(error, "diagnostics", None)
-        if not diagnostics:
-            raise
-        help = diagnostics[0].help or "such as sparse(0.1), blocks(4, 4, 0.1) or n_of_m(2, 4) + diagonal"
-        raise fail("E710", f"'{text}' is no pattern: {diagnostics[0].message}", help=help) from error
-
-
-def _product(numbers: list[int]) -> int:
-    result = 1
-    for n in numbers:
-        result *= n
-    return result
+    try:
+        program = parse(f"cell C(A) {{\n  weight W[A, A] {text}\n}}\n")
+        weight = program.cells[0].statements[0]
+        report = Report()
+        pattern = resolve_pattern(getattr(weight, "pattern", None), report)
+        report.raise_if_any("", "")
+    except CompileError as error:
+        first = error.diagnostics[0]
+        help = first.help or "such as sparse(0.1), blocks(4, 4, 0.1) or n_of_m(2, 4) + diagonal"
+        raise fail("E710", f"'{shown(text)}' is no pattern: {first.message}", help=help) from error
+    assert pattern is not None, "no pattern and no diagnostic"
+    return pattern
 
 
 def declare(text: str, cell: str, patterns: Mapping[str, Pattern]) -> str:

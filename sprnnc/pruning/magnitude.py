@@ -89,7 +89,7 @@ def _too_few(name: str, pattern: Pattern, why: str) -> Diagnostic:
 def _shares(scores: Mapping[Key, Scores], pattern: Pattern) -> dict[Key, Pattern]:
     """The pattern of each matrix at the density that one threshold for all gives it."""
     if isinstance(pattern, WithDiagonal):
-        bare = {key: np.where(np.eye(*s.shape, dtype=bool), 0, s) for key, s in scores.items()}
+        bare = {key: np.where(np.eye(*s.shape, dtype=np.bool_), 0, s) for key, s in scores.items()}
         return {key: WithDiagonal(p) for key, p in _shares(bare, pattern.base).items()}
     if not isinstance(pattern, (Unstructured, Blocks)):
         raise fail(

@@ -374,7 +374,7 @@ class WithDiagonal:
         return self.base.random_mask(rows, cols, rng) | np.eye(rows, cols, dtype=bool)
 
     def best_mask(self, scores: Scores) -> Mask:
-        diagonal = np.eye(*scores.shape, dtype=bool)
+        diagonal = np.eye(*scores.shape, dtype=np.bool_)
         return self.base.best_mask(np.where(diagonal, 0, scores)) | diagonal
 
     def at_density(self, density: float) -> Pattern | None:

@@ -1,0 +1,20 @@
+"""Pruning by magnitude: to a pattern, to a density, to a device, and gradually while training."""
+
+from __future__ import annotations
+
+from sprnnc.pruning.declare import pattern_from_text
+from sprnnc.pruning.layers import Layer, Rank, Request, make_layer, prune_layers, prune_to_device
+from sprnnc.pruning.magnitude import Norm, Pruned, prune
+
+__all__ = [
+    "Layer",
+    "Norm",
+    "Pruned",
+    "Rank",
+    "Request",
+    "make_layer",
+    "pattern_from_text",
+    "prune",
+    "prune_layers",
+    "prune_to_device",
+]
