@@ -13,9 +13,10 @@ from sprnnc.sparsity.patterns import Dense, Unstructured, WithDiagonal
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.sprnn"))
 TEXT = """\
-cell Other(H) { state h[H]
+cell Other(H) { input x[H]
+  state h[H]
   weight U[H, H]
-  h' = U @ h
+  h' = U @ h + x
   output h'
 }
 cell C(I, H) {  # weight U
