@@ -34,8 +34,8 @@ examples:
   sprnnc prune speech/*.sprnn -o pruned --pattern "blocks(4, 4, 0.1) + diagonal" --rank all
   sprnnc prune speech/encoder_l0.sprnn -o pruned --fit sm_90 --batch 4
 
-What is kept has the largest magnitudes that the pattern allows. Matrices that multiply inputs only are left
-as they are, unless --only names them. Training the rest again regains most of what pruning costs.
+What is kept has the largest magnitudes that the pattern allows. Matrices that multiply inputs only are
+left as they are, unless --only names them. Training the rest again regains most of what pruning costs.
 """
 _SUFFIXES = (".safetensors", ".npz")
 
@@ -111,9 +111,8 @@ def _beside(source: Path) -> Path:
         return there[0]
     found = "both are there" if there else "neither is there"
     wanted = " or ".join(str(source.with_suffix(s)) for s in _SUFFIXES)
-    raise fail(
-        "E713", f"the weights of {source} should be {wanted}: {found}", help="name them with --weights"
-    )
+    message = f"the weights of {source} should be {wanted}: {found}"
+    raise fail("E713", message, help="name them with --weights")
 
 
 def _refuse_clashes(folder: Path, sources: Sequence[Path], weights: Sequence[Path]) -> None:

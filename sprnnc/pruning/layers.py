@@ -23,7 +23,7 @@ from sprnnc.pruning.capacity import densest, most_nonzeros, streamed_slots
 from sprnnc.pruning.declare import declare
 from sprnnc.pruning.magnitude import Norm, Pruned, prune
 from sprnnc.schedule.choose import MAX_BATCH
-from sprnnc.sparsity.patterns import Pattern
+from sprnnc.sparsity.patterns import NOfM, Pattern, WithDiagonal
 from sprnnc.sparsity.weight_files import check_tensors, load_tensors
 from sprnnc.target import Target
 
@@ -76,7 +76,7 @@ def prune_layers(layers: Sequence[Layer], request: Request) -> list[Layer]:
     """Each layer pruned, its text declaring the patterns. Raises CompileError as ``prune``, and E713 where
     ``only`` names nothing."""
     chosen = {
-        (at, name): layer.tensors[name]
+        _Place(at, name, layer.filename): layer.tensors[name]
         for at, layer in enumerate(layers)
         for name in _matrices(layer.model, request.only)
     }
@@ -101,26 +101,27 @@ def _matrices(model: Model, only: Sequence[str]) -> list[str]:
     return [n for n in names if n in looped]
 
 
-_Chosen = dict[tuple[int, str], NDArray[np.float32]]
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Which matrix of which layer; its text is for messages."""
+
+    layer: int
+    name: str
+    filename: str
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.filename}"
+
+
+_Chosen = dict[_Place, NDArray[np.float32]]
 
 
 def _groups(chosen: _Chosen, rank: Rank) -> list[_Chosen]:
     """What shares a threshold; with ``gate`` each matrix alone has the pattern, so that one group will do."""
     if rank is not Rank.LAYER:
         return [chosen]
-    layers = dict.fromkeys(at for at, _ in chosen)
-    return [{key: m for key, m in chosen.items() if key[0] == at} for at in layers]
-
-
-def _with_file_names(
-    layers: Sequence[Layer], group: _Chosen, request: Request
-) -> dict[tuple[int, str], Pruned]:
-    """``prune``, whose messages name the matrix and its file."""
-    keys = {f"{name} of {layers[at].filename}": (at, name) for at, name in group}
-    named = {key: group[where] for key, where in keys.items()}
-    together = request.rank is not Rank.GATE and len(group) > 1
-    done = prune(named, request.pattern, together=together, norm=request.norm)
-    return {keys[key]: result for key, result in done.items()}
+    layers = dict.fromkeys(place.layer for place in chosen)
+    return [{place: m for place, m in chosen.items() if place.layer == at} for at in layers]
 
 
 def _with(layer: Layer, pruned: Mapping[str, Pruned]) -> Layer:
@@ -170,12 +171,11 @@ def prune_to_device(layers: Sequence[Layer], request: Request, target: Target, b
 
 def _most_density(pattern: Pattern) -> float:
     """The density that the pattern was given; for n of m, n / m."""
-    base = getattr(pattern, "base", pattern)
+    base = pattern.base if isinstance(pattern, WithDiagonal) else pattern
     if pattern.at_density(0.5) is None:
         raise fail(
             "E710",
             f"{pattern.describe()} has no density to choose",
             help="fit sparse(D), blocks(R, C, D), balanced(D, BANKS) or n_of_m(N, M), with D the most to try",
         )
-    density = getattr(base, "density", None)
-    return float(base.n / base.m if density is None else density)
+    return base.n / base.m if isinstance(base, NOfM) else float(getattr(base, "density", 1.0))

@@ -296,7 +296,7 @@ class NOfM:
         return _largest(runs, self.n).reshape(scores.shape)
 
     def at_density(self, density: float) -> Pattern | None:
-        return NOfM(max(1, int(density * self.m)), self.m)
+        return NOfM(max(1, int(density * self.m + 1e-9)), self.m)
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sprnnc.cell.weights import random_weights
@@ -36,7 +37,7 @@ def gru(hidden: int = 32, seed: int = 0, filename: str = "gru.sprnn") -> Layer:
     """A dense GRU with random weights; Un is larger than the others."""
     text = SOURCE.replace("HIDDEN", str(hidden))
     tensors = random_weights(check(parse(text)).cell, seed)
-    tensors["Un"] *= 2
+    tensors["Un"] *= np.float32(1.3)
     return make_layer(text, tensors, filename)
 
 

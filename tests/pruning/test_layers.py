@@ -78,7 +78,7 @@ def test_a_layer_that_fits_is_as_dense_as_asked(make_gru) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "rank"),
-    [(Unstructured(1.0), Rank.LAYER), (Blocks(4, 4, 1.0), Rank.GATE), (NOfM(8, 8), Rank.GATE)],
+    [(Unstructured(1.0), Rank.LAYER), (Blocks(4, 4, 1.0), Rank.GATE), (NOfM(16, 16), Rank.GATE)],
 )
 def test_a_layer_that_does_not_fit_is_pruned_until_nothing_is_streamed(make_gru, pattern, rank: Rank) -> None:
     layer = make_gru(256)
@@ -89,7 +89,7 @@ def test_a_layer_that_does_not_fit_is_pruned_until_nothing_is_streamed(make_gru,
     artifact = sprnnc.compile(pruned.text, weights=pruned.tensors, target="sim")
     assert sum(p.streamed_slots for p in artifact.plan.phases) == 0
     density = nonzeros(pruned, "Uz", "Ur", "Un") / (3 * 256 * 256)
-    more = pattern.at_density(density * 1.05 if not isinstance(pattern, NOfM) else density + 1 / 8)
+    more = pattern.at_density(density * 1.05 if not isinstance(pattern, NOfM) else density + 1 / 16)
     (denser,) = prune_layers([layer], Request(more, rank))
     assert streamed_slots(denser.model, denser.tensors, 1, SIM) > 0
     assert nonzeros(pruned, "Uz", "Ur", "Un") <= most_nonzeros(pruned.model, 1, SIM)
