@@ -99,7 +99,7 @@ def _weight_files(sources: Sequence[Path], given: str | None) -> list[Path]:
             raise fail(
                 "E713",
                 f"--weights names one file for {len(sources)} layers",
-                help="leave it out: the weights of lstm.sprnn are looked for in lstm.safetensors and lstm.npz",
+                help="leave it out: those of lstm.sprnn are looked for in lstm.safetensors and lstm.npz",
             )
         return [Path(given)]
     return [_beside(source) for source in sources]

@@ -83,11 +83,12 @@ def prune_layers(layers: Sequence[Layer], request: Request) -> list[Layer]:
     if not chosen:
         known = ", ".join(w.name for layer in layers for w in layer.model.cell.weights)
         raise fail("E713", "there is no such matrix to prune", help=f"matrices are {known}")
-    pruned: dict[tuple[int, str], Pruned] = {}
+    pruned: dict[_Place, Pruned] = {}
     for group in _groups(chosen, request.rank):
-        pruned |= _with_file_names(layers, group, request)
+        together = request.rank is not Rank.GATE and len(group) > 1
+        pruned |= prune(group, request.pattern, together=together, norm=request.norm)
     return [
-        _with(layer, {name: p for (i, name), p in pruned.items() if i == at})
+        _with(layer, {place.name: p for place, p in pruned.items() if place.layer == at})
         for at, layer in enumerate(layers)
     ]
 
