@@ -43,8 +43,8 @@ class ZhuGupta:
 @dataclass(frozen=True, slots=True)
 class Narang:
     """S. Narang et al., "Exploring sparsity in recurrent neural networks", ICLR (2017), algorithm 1 and
-    equation 1: every ``frequency`` steps, weights below a threshold become zero. The threshold rises with slope
-    theta from ``start`` to ``ramp``, then with slope phi = 1.5 theta to ``end``:
+    equation 1: every ``frequency`` steps, weights below a threshold become zero. It rises with slope theta
+    from ``start`` to ``ramp``, then with slope phi = 1.5 theta to ``end``:
 
         theta = 2 q f / (2 (ramp - start) + 3 (end - ramp))
         eps(i) = theta (i - start + 1) / f                                       start <= i <= ramp
