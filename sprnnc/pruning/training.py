@@ -63,7 +63,7 @@ class GradualPruner(_Masks):
     """Each chosen parameter has ``pattern`` at the density that a ZhuGupta schedule says.
 
     ``pattern``: of which kind, its own density is not used. The gates of a stacked parameter [G H, H] are
-    pruned one by one, so that blocks and diagonals are those of the imported cell. ``choose``: parameters by name.
+    pruned one by one, so that blocks and diagonals are those of the imported cell. ``choose``: by name.
     Raises ValueError where nothing is chosen or the pattern has no density or does not fit.
     """
 
