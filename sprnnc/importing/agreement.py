@@ -26,7 +26,8 @@ def agreement(
 ) -> float:
     """||y - origin|| / ||origin|| over 12 steps of random input from random states, both in float64.
 
-    ``source`` and ``tensors`` are checked as the compiler does. Raises CompileError E310 for NaN and
+    Where the origin gives nothing but zeros, as a relu without a positive sum does, it is ||y|| and says
+    little. ``source`` and ``tensors`` are checked as the compiler does. Raises CompileError E310 for NaN and
     Inf, and E706 where the error is above 1e-5.
     """
     model = check(parse(source, name), source=source, filename=name)

@@ -50,7 +50,7 @@ def test_a_module_and_its_file_agree_with_torch(seed: int, tmp_path: Path) -> No
     expected = (expected.transpose(0, 1) if module.batch_first else expected).numpy()
     for imported in (layers, from_file):
         got = run_imported(imported, x)
-        assert np.linalg.norm(got - expected) / np.linalg.norm(expected) < 1e-6
+        assert np.linalg.norm(got - expected) <= 1e-6 * np.linalg.norm(expected)  # a relu may be 0 throughout
 
 
 @pytest.mark.parametrize("nest", [lambda s: s, lambda s: {"epoch": 3, "state_dict": s}])
@@ -94,4 +94,4 @@ def test_an_exported_onnx_model_agrees_with_torch(seed: int, tmp_path: Path) -> 
     with torch.no_grad():
         expected = module.double()(given.double())[0]
     expected = (expected.transpose(0, 1) if module.batch_first else expected).numpy()
-    assert np.linalg.norm(y - expected) / np.linalg.norm(expected) < 1e-6
+    assert np.linalg.norm(y - expected) <= 1e-6 * np.linalg.norm(expected)  # a relu may be 0 throughout
