@@ -20,6 +20,7 @@ _HOME = {
     "execute": "sprnnc.executors",
     "explain": "sprnnc.explanation",
 }
+_PACKAGES = ("importing", "pruning")
 __all__ = ["Artifact", "CompileError", "__version__", "compile", "execute", "explain"]
 
 
@@ -27,6 +28,8 @@ def __getattr__(name: str) -> Any:
     """Imports on first use, so that ``import sprnnc`` alone costs nothing."""
     from importlib import import_module
 
+    if name in _PACKAGES:
+        return import_module(f"sprnnc.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'sprnnc' has no attribute '{name}'")
     value = getattr(import_module(_HOME[name]), name)

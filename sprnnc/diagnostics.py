@@ -32,8 +32,8 @@ NO_SPAN = Span(0, 0, 0, 0)
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One error: ``code`` (E1xx syntax, E2xx names and types, E3xx weights, E4xx target and
-    schedule, E5xx build, E6xx artifact and run), the message, and where known the span, a short
-    ``label`` that stands under the caret, and a ``help`` line that says what to do."""
+    schedule, E5xx build, E6xx artifact and run, E7xx import and pruning), the message, and where known
+    the span, a short ``label`` that stands under the caret, and a ``help`` line that says what to do."""
 
     code: str
     message: str

@@ -11,13 +11,21 @@ from collections.abc import Sequence
 
 from sprnn_runtime import SprnnError
 
-from sprnnc.cli import bench, check, compile, explain, run
+from sprnnc.cli import bench, check, compile, explain, import_, prune, run
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.options import HelpFormatter
 from sprnnc.diagnostics import CompileError
 from sprnnc.version import VERSION
 
-COMMANDS = {"check": check, "compile": compile, "run": run, "explain": explain, "bench": bench}
+COMMANDS = {
+    "import": import_,
+    "prune": prune,
+    "check": check,
+    "compile": compile,
+    "run": run,
+    "explain": explain,
+    "bench": bench,
+}
 # What writing to a stream that cannot take more says; the error names no file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 _DESCRIPTION = "Compiles recurrent cells with sparse weights to persistent GPU kernels."

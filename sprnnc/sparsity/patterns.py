@@ -7,12 +7,13 @@ other code asks which pattern a weight has.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+Scores = NDArray[np.floating[Any]]
 
 
 class Pattern(Protocol):
@@ -27,6 +28,14 @@ class Pattern(Protocol):
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         """A random mask of this pattern."""
+        ...
+
+    def best_mask(self, scores: Scores) -> Mask:
+        """The mask of this pattern that keeps the largest sum of ``scores`` [rows, cols], none negative."""
+        ...
+
+    def at_density(self, density: float) -> Pattern | None:
+        """The same kind of pattern at another density; None where the kind has no density to choose."""
         ...
 
     def shape_error(self, rows: int, cols: int) -> str | None:
@@ -74,6 +83,15 @@ def _density_error(density: float) -> str | None:
     return None if 0 <= density <= 1 else f"the density {density:g} is not from 0 to 1"
 
 
+def _largest(scores: Scores, count: int) -> Mask:
+    """Marks the ``count`` largest along the last axis."""
+    mask = np.zeros(scores.shape, bool)
+    if count:
+        chosen = np.argpartition(scores, scores.shape[-1] - count, axis=-1)[..., -count:]
+        np.put_along_axis(mask, chosen, True, axis=-1)
+    return mask
+
+
 def _random_subset(rng: np.random.Generator, total: int, count: int) -> Mask:
     mask = np.zeros(total, bool)
     mask[rng.choice(total, count, replace=False)] = True
@@ -91,6 +109,13 @@ class Dense:
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         del rng
         return np.ones((rows, cols), bool)
+
+    def best_mask(self, scores: Scores) -> Mask:
+        return np.ones(scores.shape, bool)
+
+    def at_density(self, density: float) -> Pattern | None:
+        del density
+        return None
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows, cols
@@ -113,6 +138,13 @@ class AsStored:
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         return Unstructured(0.1).random_mask(rows, cols, rng)
+
+    def best_mask(self, scores: Scores) -> Mask:
+        return np.asarray(scores != 0, np.bool_)
+
+    def at_density(self, density: float) -> Pattern | None:
+        del density
+        return None
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows, cols
@@ -137,6 +169,12 @@ class Unstructured:
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         return _random_subset(rng, rows * cols, round(self.density * rows * cols)).reshape(rows, cols)
+
+    def best_mask(self, scores: Scores) -> Mask:
+        return _largest(scores.ravel(), round(self.density * scores.size)).reshape(scores.shape)
+
+    def at_density(self, density: float) -> Pattern | None:
+        return Unstructured(density)
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows, cols
@@ -174,6 +212,15 @@ class Blocks:
         kept = _random_subset(rng, r * c, round(self.density * r * c)).reshape(r, c)
         return np.kron(kept, np.ones((self.rows, self.cols), bool)).astype(bool)
 
+    def best_mask(self, scores: Scores) -> Mask:
+        r, c = scores.shape
+        blocks = scores.reshape(r // self.rows, self.rows, c // self.cols, self.cols).sum(axis=(1, 3))
+        kept = _largest(blocks.ravel(), round(self.density * blocks.size)).reshape(blocks.shape)
+        return np.kron(kept, np.ones((self.rows, self.cols), bool)).astype(bool)
+
+    def at_density(self, density: float) -> Pattern | None:
+        return Blocks(self.rows, self.cols, density)
+
     def shape_error(self, rows: int, cols: int) -> str | None:
         if rows % self.rows or cols % self.cols:
             return f"[{rows}, {cols}] is not a whole number of {self.rows} x {self.cols} blocks"
@@ -203,6 +250,13 @@ class BlockDiagonal:
     def _support(self, rows: int, cols: int) -> Mask:
         block = np.ones((rows // self.heads, cols // self.heads), bool)
         return np.kron(np.eye(self.heads, dtype=bool), block).astype(bool)
+
+    def best_mask(self, scores: Scores) -> Mask:
+        return self._support(*scores.shape)
+
+    def at_density(self, density: float) -> Pattern | None:
+        del density
+        return None
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         if rows % self.heads or cols % self.heads:
@@ -236,6 +290,13 @@ class NOfM:
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         order = rng.random((rows, cols // self.m, self.m)).argsort(axis=2)
         return (order < self.n).reshape(rows, cols)
+
+    def best_mask(self, scores: Scores) -> Mask:
+        runs = scores.reshape(scores.shape[0], -1, self.m)
+        return _largest(runs, self.n).reshape(scores.shape)
+
+    def at_density(self, density: float) -> Pattern | None:
+        return NOfM(max(1, int(density * self.m + 1e-9)), self.m)
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows
@@ -277,6 +338,13 @@ class Balanced:
     def _per_bank(self, cols: int) -> int:
         return round(self.density * (cols // self.banks))
 
+    def best_mask(self, scores: Scores) -> Mask:
+        banks = scores.reshape(scores.shape[0], self.banks, -1)
+        return _largest(banks, self._per_bank(scores.shape[1])).reshape(scores.shape)
+
+    def at_density(self, density: float) -> Pattern | None:
+        return Balanced(density, self.banks)
+
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows
         if cols % self.banks:
@@ -304,6 +372,14 @@ class WithDiagonal:
 
     def random_mask(self, rows: int, cols: int, rng: np.random.Generator) -> Mask:
         return self.base.random_mask(rows, cols, rng) | np.eye(rows, cols, dtype=bool)
+
+    def best_mask(self, scores: Scores) -> Mask:
+        diagonal = np.eye(*scores.shape, dtype=np.bool_)
+        return self.base.best_mask(np.where(diagonal, 0, scores)) | diagonal
+
+    def at_density(self, density: float) -> Pattern | None:
+        base = self.base.at_density(density)
+        return WithDiagonal(base) if base else None
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         return self.base.shape_error(rows, cols)

@@ -10,7 +10,8 @@ import json
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -24,14 +25,31 @@ from numpy.typing import NDArray
 from sprnnc.diagnostics import CompileError, Diagnostic, fail, near_match, shown
 
 Shapes = Mapping[str, tuple[int, ...]]
-_ACCEPTED = {"float16", "float32", "float64", "bfloat16"}
+ACCEPTED_TYPES = {"float16", "float32", "float64", "bfloat16"}
 _SAFETENSORS = {"F16": "float16", "F32": "float32", "F64": "float64", "BF16": "bfloat16"}
 _MAX_HEADER_BYTES = 16 << 20
+# What forged or truncated bytes make of zipfile, json and NumPy's header parser.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    zipfile.BadZipFile,
+    EOFError,
+    KeyError,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    SyntaxError,
+    TokenError,
+    zlib.error,
+)
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others let a file choose our memory
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
     """One tensor of a file: what its header says, and how to read its data."""
 
     shape: tuple[int, ...]
@@ -45,29 +63,26 @@ def load_tensors(path: Path, expected: Shapes) -> dict[str, NDArray[np.float32]]
     E302 unreadable, truncated or unknown file; E303 missing, E304 unexpected tensor; E305 wrong
     shape; E306 wrong type.
     """
+    with open_tensors(path) as entries:
+        return _read(entries, expected, str(path))
+
+
+@contextmanager
+def open_tensors(path: Path) -> Iterator[Mapping[str, Entry]]:
+    """The tensors of a file by name; their data may be read while it is open.
+
+    Raises CompileError E302 for an unreadable, truncated or unknown file, also while data is read.
+    """
     try:
         with path.open("rb") as file:
             if path.suffix == ".npz":
                 with zipfile.ZipFile(file) as archive:
-                    return _read(_npz_entries(archive), expected, str(path))
+                    yield _npz_entries(archive)
+                return
             if path.suffix == ".safetensors":
-                return _read(_safetensors_entries(file), expected, str(path))
-    except (
-        OSError,
-        ValueError,
-        zipfile.BadZipFile,
-        EOFError,
-        KeyError,
-        struct.error,
-        NotImplementedError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        SyntaxError,
-        TokenError,
-        zlib.error,
-    ) as error:
+                yield _safetensors_entries(file)
+                return
+    except _UNREADABLE as error:
         missing = isinstance(error, OSError)
         raise fail(
             "E302",
@@ -86,7 +101,7 @@ def load_tensors(path: Path, expected: Shapes) -> dict[str, NDArray[np.float32]]
 def check_tensors(tensors: Mapping[str, Any], expected: Shapes) -> dict[str, NDArray[np.float32]]:
     """The same for arrays from Python; the result never aliases them."""
     arrays = {str(name): _as_array(str(name), value) for name, value in tensors.items()}
-    entries = {n: _Entry(a.shape, str(a.dtype), lambda a=a: a) for n, a in arrays.items()}  # type: ignore[misc]
+    entries = {n: Entry(a.shape, str(a.dtype), lambda a=a: a) for n, a in arrays.items()}  # type: ignore[misc]
     return _read(entries, expected, "weights")
 
 
@@ -97,7 +112,7 @@ def _as_array(name: str, value: Any) -> NDArray[Any]:
         raise fail("E306", f"weights: tensor '{shown(name)}' is not a rectangular array: {error}") from error
 
 
-def _read(entries: Mapping[str, _Entry], expected: Shapes, where: str) -> dict[str, NDArray[np.float32]]:
+def _read(entries: Mapping[str, Entry], expected: Shapes, where: str) -> dict[str, NDArray[np.float32]]:
     errors = _differences(entries, expected, where)
     if errors:
         raise CompileError(tuple(errors))
@@ -109,7 +124,7 @@ def _read(entries: Mapping[str, _Entry], expected: Shapes, where: str) -> dict[s
     return tensors
 
 
-def _differences(entries: Mapping[str, _Entry], expected: Shapes, where: str) -> list[Diagnostic]:
+def _differences(entries: Mapping[str, Entry], expected: Shapes, where: str) -> list[Diagnostic]:
     errors = []
     for name, shape in expected.items():
         if name not in entries:
@@ -122,12 +137,12 @@ def _differences(entries: Mapping[str, _Entry], expected: Shapes, where: str) ->
                     help=f"{hint}it holds {_listed(entries)}",
                 )
             )
-        elif entries[name].dtype not in _ACCEPTED:
+        elif entries[name].dtype not in ACCEPTED_TYPES:
             errors.append(
                 Diagnostic(
                     "E306",
                     f"{where}: tensor '{name}' has type {entries[name].dtype}, which is not read",
-                    help=f"convert it to one of {', '.join(sorted(_ACCEPTED))}",
+                    help=f"convert it to one of {', '.join(sorted(ACCEPTED_TYPES))}",
                 )
             )
         elif entries[name].shape != shape:
@@ -157,7 +172,7 @@ def _listed(names: Mapping[str, Any]) -> str:
     return ", ".join(first) + (", ..." if len(names) > len(first) else "") if first else "nothing"
 
 
-def _npz_entries(archive: zipfile.ZipFile) -> dict[str, _Entry]:
+def _npz_entries(archive: zipfile.ZipFile) -> dict[str, Entry]:
     entries = {}
     for info in archive.infolist():
         member_name = shown(info.filename)
@@ -176,7 +191,7 @@ def _npz_entries(archive: zipfile.ZipFile) -> dict[str, _Entry]:
         name = info.filename.removesuffix(".npy")
         if name in entries:
             raise ValueError(f"it holds two arrays called '{shown(name)}'")
-        entries[name] = _Entry(
+        entries[name] = Entry(
             tuple(shape), "object" if dtype.hasobject else str(dtype), _npy_reader(archive, info)
         )
     return entries
@@ -193,7 +208,7 @@ def _npy_reader(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Callable[[],
     return read
 
 
-def _safetensors_entries(file: BinaryIO) -> dict[str, _Entry]:
+def _safetensors_entries(file: BinaryIO) -> dict[str, Entry]:
     (length,) = struct.unpack("<Q", file.read(8))
     size = file.seek(0, 2)
     if length > min(_MAX_HEADER_BYTES, size - 8):
@@ -212,7 +227,7 @@ def _safetensors_entries(file: BinaryIO) -> dict[str, _Entry]:
         if not 0 <= first <= last <= size - start:
             raise ValueError(f"tensor '{shown(name)}' lies outside the file")
         places.append((first, last))
-        entries[name] = _Entry(
+        entries[name] = Entry(
             shape, dtype, _safetensor_reader(file, start + first, last - first, dtype, shape)
         )
     places.sort()
