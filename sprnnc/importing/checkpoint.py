@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,8 @@ def read_pickled(path: Path) -> dict[str, NDArray[Any]]:
             help=f"install torch, or save the model where it is: {_SAVE}",
         ) from error
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what it cannot read it raises besides
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise fail(
             "E707",

@@ -46,8 +46,11 @@ def tensor_array(tensor: Any, path: Path) -> NDArray[np.float64]:
     Raises CompileError E306 for another type than floats, E707 for data elsewhere, E302 for damaged ones.
     """
     helper = importlib.import_module("onnx.numpy_helper")
-    kind = importlib.import_module("onnx.helper").tensor_dtype_to_np_dtype(tensor.data_type)
     name = shown(tensor.name)
+    try:
+        kind = importlib.import_module("onnx.helper").tensor_dtype_to_np_dtype(tensor.data_type)
+    except (KeyError, ValueError, TypeError):  # a number that stands for no type
+        kind = f"number {tensor.data_type}"
     if str(kind) not in _FLOATS:
         raise fail(
             "E306",

@@ -264,6 +264,14 @@ def test_files_that_are_no_models_are_refused(data: bytes, tmp_path: Path) -> No
         import_file(tmp_path / "m.onnx")
 
 
+@pytest.mark.parametrize("number", [0, 8, 99])
+def test_types_that_are_none_are_refused(number: int, tmp_path: Path) -> None:
+    model = model_of("GRU", parameters("GRU", 1))
+    model.graph.initializer[0].data_type = number
+    with pytest.raises(CompileError, match="E306"):
+        imported(model, tmp_path)
+
+
 def test_a_truncated_initializer_is_refused(tmp_path: Path) -> None:
     model = model_of("GRU", parameters("GRU", 1))
     model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-4]
