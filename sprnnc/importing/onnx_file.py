@@ -37,7 +37,22 @@ def read_onnx(path: Path) -> Any:
         raise fail("E302", f"cannot read {path}: {error}", help=advice) from error
     if not model.HasField("graph"):
         raise fail("E302", f"cannot read {path}: it holds no graph", help=advice)
+    if not _names_are_text(model):
+        raise fail("E302", f"cannot read {path}: it holds names that are not UTF-8", help=advice)
     return model
+
+
+def _names_are_text(message: Any) -> bool:
+    """Whether every string is one: protobuf hands out damaged ones as bytes."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            if not all(isinstance(s, str) for s in ([value] if isinstance(value, (str, bytes)) else value)):
+                return False
+        elif field.type == field.TYPE_MESSAGE and not all(
+            map(_names_are_text, [value] if hasattr(value, "ListFields") else value)
+        ):
+            return False
+    return True
 
 
 def tensor_array(tensor: Any, path: Path) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,20 @@ def test_external_data_that_do_not_fit_are_refused(entries: dict[str, str], tmp_
 def test_files_that_are_no_models_are_refused(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(data)
     with pytest.raises(CompileError, match="E302"):
+        import_file(tmp_path / "m.onnx")
+
+
+def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    data = model_of("GRU", parameters("GRU", 1), name="speech").SerializeToString()
+    (tmp_path / "m.onnx").write_bytes(data.replace(b"speech", b"\xff\xfeeech"))
+    with pytest.raises(CompileError, match="not UTF-8"):
+        import_file(tmp_path / "m.onnx")
+
+
+def test_without_the_onnx_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx.save(model_of("GRU", parameters("GRU", 1)), tmp_path / "m.onnx")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(CompileError, match=r"E704(.|\n)*pip install 'sprnnc\[import\]'"):
         import_file(tmp_path / "m.onnx")
 
 
