@@ -85,14 +85,14 @@ def compile(
             program = parse(text, filename)
             dump(pformat(program, width=110) + "\n")
         with trace.stage("check") as dump:
-            given = {str(name): value for name, value in _by_name(sizes, "sizes", "E403").items()}
+            given = {str(name): value for name, value in _by_name(sizes, "sizes").items()}
             model = check(program, source=text, filename=filename, sizes=given, dtype=as_dtype(dtype))
             dump(print_model(model))
         with trace.stage("phases") as dump:
             recurrence = phases_stage.split_into_phases(model.cell)
             dump(phases_stage.print_recurrence(recurrence))
         with trace.stage("choose") as dump:
-            choices = choose(model, recurrence, batch, device, _by_name(schedule, "schedule", "E403"))
+            choices = choose(model, recurrence, batch, device, _by_name(schedule, "schedule"))
             dump(print_choices(choices))
             fixed_memory(model, recurrence, choices, batch, device)  # refuses sizes early
         with trace.stage("weights") as dump:
@@ -265,12 +265,12 @@ def read_source(source: str | Path) -> tuple[str, str]:
         raise fail("E101", f"cannot read {path}: {error}", help="give a .sprnn file in UTF-8") from error
 
 
-def _by_name(given: object, what: str, code: str) -> Mapping[str, Any]:
-    """``given`` where it maps names to values; None is empty. Raises CompileError for anything else."""
+def _by_name(given: object, what: str) -> Mapping[str, Any]:
+    """``given`` where it maps names to values; None is empty. Raises CompileError E403 for anything else."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):
-        raise fail(code, f"{what} is {type(given).__name__}, expected values by name, such as {{'H': 64}}")
+        raise fail("E403", f"{what} is {type(given).__name__}, expected values by name, such as {{'H': 64}}")
     return given
 
 
