@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from sprnn_runtime.dlpack import GpuArray, borrow_gpu_array, is_gpu_array
 from sprnn_runtime.errors import DeviceError, Unavailable
-from sprnn_runtime.manifest import Fill, Kernel
+from sprnn_runtime.manifest import DEFAULT_BUDGET_NS, Fill, Kernel
 
-_BUDGET_NS = 2_000_000_000
 _LONGEST_HOLD_S = 0.05
-_FILL_BYTES = {Fill.ONES: 0xFF, Fill.ZEROS: 0}
 
 
 class GpuMemory:
@@ -37,7 +35,7 @@ class CudaDevice:
     """One GPU, one stream, one loaded module."""
 
     name = "cuda"
-    default_budget_ns = _BUDGET_NS
+    default_budget_ns = DEFAULT_BUDGET_NS
 
     def __init__(
         self, cubin: bytes | None, arch: str | None, kernels: Sequence[Kernel], device_id: int = 0
@@ -78,7 +76,7 @@ class CudaDevice:
             self._driver.cuCtxPopCurrent()
 
     def fill(self, memory: GpuMemory, size_bytes: int, fill: Fill) -> None:
-        self._call("cuMemsetD8Async", memory.pointer, _FILL_BYTES[fill], size_bytes, self._stream)
+        self._call("cuMemsetD8Async", memory.pointer, fill.byte, size_bytes, self._stream)
 
     def upload(self, memory: GpuMemory, array: NDArray[Any]) -> None:
         self._make_current()

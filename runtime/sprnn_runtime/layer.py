@@ -7,15 +7,15 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sprnn_runtime import container
+from sprnn_runtime import container, launch
 from sprnn_runtime.device_protocol import Device, Memory
 from sprnn_runtime.errors import DeviceError, InputError, SprnnError, Unavailable, WaitTimeout
-from sprnn_runtime.manifest import BUDGET, STEPS, Buffer, Kernel, Manifest, Role
+from sprnn_runtime.manifest import Buffer, Kernel, Manifest, Role
 
 Array = NDArray[Any]
 _BUDGET_SPENT = 1
@@ -60,6 +60,7 @@ class Layer:
     def __init__(self, loaded: Loaded, device: Device) -> None:
         self.manifest = loaded.manifest
         self._device = device
+        self._chunk = launch.chunk_steps(loaded.manifest)
         self._lock = threading.Lock()
         self._memory: dict[str, Memory] = {}
         self._capacity: dict[str, int] = {}
@@ -174,8 +175,8 @@ class Layer:
             steps, longest = len(x), self.manifest.steps_per_launch
 
             def work() -> None:
-                for first in range(0, steps, longest):
-                    self._enqueue(self._memory, first, min(longest, steps - first), None)
+                for first, count in launch.chunks(steps, longest):
+                    self._enqueue(self._memory, first, count, None)
 
             times = [self._device.timed_us(work) / steps for _ in range(warmup + repeats)]
             self._check_status(0, None)
@@ -183,31 +184,40 @@ class Layer:
 
     def _run_chunks(self, memory: Mapping[str, Memory], steps: int, budget_ns: int | None) -> None:
         """Launches all kernels for every chunk of at most ``steps_per_launch`` steps."""
-        longest = self.manifest.steps_per_launch
-        for first in range(0, steps, longest):
-            self._enqueue(memory, first, min(longest, steps - first), budget_ns)
+        for first, count in launch.chunks(steps, self.manifest.steps_per_launch):
+            self._enqueue(memory, first, count, budget_ns)
             self._check_status(first, budget_ns)
 
     def _enqueue(self, memory: Mapping[str, Memory], first: int, steps: int, budget_ns: int | None) -> None:
         """Fills and launches of one chunk, in stream order, without waiting."""
-        bound: dict[str, Any] = {
-            STEPS: np.int32(steps),
-            BUDGET: np.uint64(self._device.default_budget_ns if budget_ns is None else budget_ns),
-        }
         for buffer in self.manifest.buffers:
-            if buffer.role in (Role.INPUT, Role.OUTPUT):
-                step_bytes = buffer.bytes(1)
-                bound[buffer.name] = self._device.offset(memory[buffer.name], first * step_bytes)
-                continue
-            if buffer.role in (Role.SCRATCH, Role.STATUS):
+            if buffer.role in launch.WORK:
                 self._reserve(buffer.name, buffer.bytes(steps))
-                if buffer.fill is not None:
-                    self._device.fill(self._memory[buffer.name], buffer.bytes(steps), buffer.fill)
-                bound[buffer.name] = self._memory[buffer.name]
+        work = {b.name: self._memory[b.name] for b in self.manifest.buffers if b.role in launch.WORK}
+        bound = {**memory, **work}
+        budget = self._device.default_budget_ns if budget_ns is None else budget_ns
+        for step in self._chunk:
+            if isinstance(step, launch.FillStep):
+                self._device.fill(bound[step.buffer], step.extent.bytes(steps), step.fill)
             else:
-                bound[buffer.name] = memory[buffer.name]
-        for kernel in self.manifest.kernels:
-            self._device.launch(kernel, [bound[a] for a in kernel.args])
+                values = [self._value(a, bound, first, steps, budget) for a in step.arguments]
+                self._device.launch(step.kernel, values)
+
+    def _value(
+        self, argument: launch.Argument, bound: Mapping[str, Memory], first: int, steps: int, budget_ns: int
+    ) -> Any:
+        """What a kernel is given for ``argument``: a memory handle or a NumPy scalar."""
+        match argument:
+            case launch.Pointer(name, 0):
+                return bound[name]
+            case launch.Pointer(name, step_bytes):
+                return self._device.offset(bound[name], first * step_bytes)
+            case launch.Steps():
+                return np.int32(steps)
+            case launch.Budget():
+                return np.uint64(budget_ns)
+            case _:
+                assert_never(argument)
 
     def _check_status(self, first: int, budget_ns: int | None) -> None:
         buffer = self._find(Role.STATUS)

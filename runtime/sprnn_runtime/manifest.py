@@ -19,6 +19,7 @@ _MAX_VALUES = 1 << 40
 _MAX_BLOCKS, _MAX_THREADS = 1 << 16, 1024
 TIME = "T"
 STEPS, BUDGET = "$steps", "$budget_ns"
+DEFAULT_BUDGET_NS = 2_000_000_000  # wall time that one wait inside a kernel may take on a GPU
 
 
 class Role(Enum):
@@ -37,6 +38,11 @@ class Fill(Enum):
 
     ONES = "ones"
     ZEROS = "zeros"
+
+    @property
+    def byte(self) -> int:
+        """What every byte is set to."""
+        return 0xFF if self is Fill.ONES else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class SimDevice:
         return aligned[start : start + size_bytes]
 
     def fill(self, memory: NDArray[np.uint8], size_bytes: int, fill: Fill) -> None:
-        memory[:size_bytes] = 0xFF if fill is Fill.ONES else 0
+        memory[:size_bytes] = fill.byte
 
     def upload(self, memory: NDArray[np.uint8], array: NDArray[Any]) -> None:
         memory[: array.nbytes] = array.reshape(-1).view(np.uint8)
