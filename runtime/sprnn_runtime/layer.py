@@ -18,7 +18,7 @@ from sprnn_runtime.errors import DeviceError, InputError, SprnnError, Unavailabl
 from sprnn_runtime.manifest import Buffer, Kernel, Manifest, Role
 
 Array = NDArray[Any]
-_BUDGET_SPENT = 1
+BUDGET_SPENT = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -226,7 +226,7 @@ class Layer:
         status = np.empty(buffer.dims(0), np.uint32)
         self._device.download(self._memory[buffer.name], status)
         code, block, step, phase = (int(v) for v in status[:4])
-        if code == _BUDGET_SPENT:
+        if code == BUDGET_SPENT:
             budget = self._device.default_budget_ns if budget_ns is None else budget_ns
             raise WaitTimeout(block, first + step, phase, budget)
         if code:

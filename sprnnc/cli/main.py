@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sprnn_runtime import SprnnError
 
-from sprnnc.cli import bench, check, compile, explain, import_, prune, run
+from sprnnc.cli import bench, check, compile, explain, export, import_, prune, run
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.options import HelpFormatter
 from sprnnc.diagnostics import CompileError
@@ -25,6 +25,7 @@ COMMANDS = {
     "run": run,
     "explain": explain,
     "bench": bench,
+    "export": export,
 }
 # What writing to a stream that cannot take more says; the error names no file.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)

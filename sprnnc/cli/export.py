@@ -1,0 +1,51 @@
+"""``sprnnc export``: an artifact as sources or libraries that need nothing of sprnnc."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from sprnnc.artifact import Artifact
+from sprnnc.cli.exit_codes import Exit
+from sprnnc.cli.progress import progress
+from sprnnc.export.folder import check_free, write_folder
+from sprnnc.export.source_form import source_files
+
+HELP = "export an artifact to C, to be built and run without sprnnc"
+EXAMPLES = """\
+examples:
+  sprnnc export lstm.sprnnx -o lstm_c
+  sprnnc export lstm.sprnnx -o lstm_c --embed
+
+The folder then holds one .cu with kernels, launch code and a C API, its header, the weights, a test,
+a Makefile and a CMakeLists.txt: make -C lstm_c builds it with nvcc alone.
+"""
+
+Files = dict[str, bytes]
+_FORMS: dict[str, Callable[[Artifact, bool], Files]] = {
+    "cu": lambda artifact, embed: source_files(artifact, embed=embed),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("artifact", metavar="ARTIFACT", help="a file that sprnnc compile wrote for a GPU")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", required=True, help="the folder to make; it must not hold anything"
+    )
+    parser.add_argument("--form", choices=list(_FORMS), default="cu", help="what to make (default: cu)")
+    parser.add_argument(
+        "--embed", action="store_true", help="put the weights into the source, instead of a file beside it"
+    )
+
+
+def run(args: argparse.Namespace) -> Exit:
+    """Writes the folder whole or not at all. Raises CompileError E506 and E507, and SprnnError."""
+    folder = Path(args.output)
+    check_free(folder)  # before the work, not after it
+    artifact = Artifact.load(args.artifact)
+    with progress(f"exporting {args.artifact}"):
+        files = _FORMS[args.form](artifact, args.embed)
+        write_folder(folder, files)
+    print(f"wrote {folder}: {', '.join(sorted(files))}")
+    return Exit.OK
