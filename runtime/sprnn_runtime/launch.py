@@ -74,9 +74,7 @@ Step = FillStep | KernelStep
 def chunk_steps(manifest: Manifest) -> tuple[Step, ...]:
     """What every chunk does, in stream order."""
     fills = [
-        FillStep(b.name, b.fill, extent(b))
-        for b in manifest.buffers
-        if b.role in WORK and b.fill is not None
+        FillStep(b.name, b.fill, extent(b)) for b in manifest.buffers if b.role in WORK and b.fill is not None
     ]
     by_name = {b.name: b for b in manifest.buffers}
     kernels = [KernelStep(k, tuple(_argument(a, by_name) for a in k.args)) for k in manifest.kernels]

@@ -15,7 +15,9 @@ from sprnnc.diagnostics import fail
 def check_free(folder: Path) -> None:
     """Raises CompileError E507 where ``folder`` holds something, so that long work is not done in vain."""
     try:
-        taken = folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir())))
+        taken = folder.is_symlink() or (
+            folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+        )
     except OSError as error:
         raise _cannot_write(folder, error) from error
     if taken:

@@ -48,7 +48,9 @@ _ERRORS = (
     ErrorCode("NOT_RESIDENT", 5, "the device cannot hold all blocks of a kernel at once"),
     ErrorCode("OUT_OF_MEMORY", 6, "there is not enough memory"),
     ErrorCode("CUDA_FAILED", 7, "a call of CUDA failed"),
-    ErrorCode("WAITED_TOO_LONG", 8, "a wait inside a kernel spent its budget: other work kept blocks off the GPU"),
+    ErrorCode(
+        "WAITED_TOO_LONG", 8, "a wait inside a kernel spent its budget: other work kept blocks off the GPU"
+    ),
     ErrorCode("KERNEL_FAILED", 9, "a kernel reported a status that is not known"),
     ErrorCode("BUSY", 10, "too many launches are pending"),
 )
@@ -129,7 +131,9 @@ def _weight(buffer: Buffer, blob: Blob) -> WeightPart:
 def _work(buffer: Buffer) -> WorkPart:
     size = _size(extent(buffer))
     if buffer.role is Role.STATUS:
-        return WorkPart(buffer.name, _ctype(buffer), f"{size} * {LAUNCHES}", f"{_shape(buffer)} for each launch")
+        return WorkPart(
+            buffer.name, _ctype(buffer), f"{size} * {LAUNCHES}", f"{_shape(buffer)} for each launch"
+        )
     return WorkPart(buffer.name, _ctype(buffer), size, _shape(buffer))
 
 

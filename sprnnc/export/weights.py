@@ -46,6 +46,4 @@ def raw(array: NDArray[Any]) -> bytes:
 def as_words(data: bytes) -> tuple[str, ...]:
     """Lines of an initialiser of 64-bit words; ``data`` is a multiple of 8 bytes."""
     words = [f"0x{word:016x}ull," for word in np.frombuffer(data, "<u8")]
-    return tuple(
-        "  " + " ".join(words[i : i + _WORDS_A_LINE]) for i in range(0, len(words), _WORDS_A_LINE)
-    )
+    return tuple("  " + " ".join(words[i : i + _WORDS_A_LINE]) for i in range(0, len(words), _WORDS_A_LINE))

@@ -1,0 +1,58 @@
+"""Exports build with nvcc alone, every warning an error, for each architecture, with no GPU."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from fake_build import EXAMPLES
+
+import sprnnc
+from sprnnc.export.folder import write_folder
+from sprnnc.export.source_form import source_files
+
+pytestmark = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not in PATH")
+
+CASES = [
+    ("sm_80", "gru_reset_before", "fp16", False),
+    ("sm_90", "lstm", "fp32", False),
+    ("sm_90", "lstm_projection", "bf16", True),
+    ("sm_100", "slstm", "fp16", False),
+]
+
+
+@pytest.mark.parametrize(("target", "cell", "dtype", "embed"), CASES, ids=lambda v: str(v))
+def test_make_builds_the_program(target: str, cell: str, dtype: str, embed: bool, tmp_path: Path) -> None:
+    artifact = sprnnc.compile(
+        EXAMPLES / f"{cell}.sprnn", random_weights=0, batch=2, target=target, dtype=dtype
+    )
+    folder = tmp_path / "c"
+    write_folder(folder, source_files(artifact, embed=embed))
+    done = subprocess.run(["make", "-C", str(folder)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "-Werror all-warnings" in done.stdout and f"-arch={target}" in done.stdout
+    assert (folder / f"{artifact.manifest.name}_test").exists()
+
+
+def test_the_header_is_c(tmp_path: Path) -> None:
+    artifact = sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=0, target="sm_90")
+    files = source_files(artifact, embed=False)
+    (tmp_path / "lstm.h").write_bytes(files["lstm.h"])
+    fake = Path(__file__).parent / "fake_cuda"
+    (tmp_path / "use.c").write_text('#include "lstm.h"\nint main(void) { return lstm_OK; }\n')
+    command = [
+        "gcc",
+        "-std=c99",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-pedantic",
+        f"-I{fake}",
+        "use.c",
+        "-o",
+        "use",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
