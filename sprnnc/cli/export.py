@@ -9,6 +9,7 @@ from pathlib import Path
 from sprnnc.artifact import Artifact
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.progress import progress
+from sprnnc.export.cubin_form import cubin_files
 from sprnnc.export.folder import check_free, write_folder
 from sprnnc.export.source_form import source_files
 
@@ -17,14 +18,18 @@ EXAMPLES = """\
 examples:
   sprnnc export lstm.sprnnx -o lstm_c
   sprnnc export lstm.sprnnx -o lstm_c --embed
+  sprnnc export lstm.sprnnx -o lstm_cubin --form cubin
 
-The folder then holds one .cu with kernels, launch code and a C API, its header, the weights, a test,
-a Makefile and a CMakeLists.txt: make -C lstm_c builds it with nvcc alone.
+cu     one .cu with kernels, launch code and a C API, its header, the weights, a test, a Makefile and a
+       CMakeLists.txt: make -C lstm_c builds it with nvcc alone
+cubin  machine code, constants as raw files, JSON that says how to launch it from any language, and an
+       example in C with the driver API
 """
 
 Files = dict[str, bytes]
 _FORMS: dict[str, Callable[[Artifact, bool], Files]] = {
     "cu": lambda artifact, embed: source_files(artifact, embed=embed),
+    "cubin": lambda artifact, embed: cubin_files(artifact, embed=embed),
 }
 
 

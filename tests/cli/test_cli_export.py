@@ -59,3 +59,12 @@ def test_an_artifact_for_sim_is_refused_with_a_way_out(sprnnc, artifact: Path, t
     assert done.code == 1
     assert "E506" in done.err and "--target sm_90" in done.err
     assert not (tmp_path / "c").exists()
+
+
+def test_form_cubin_takes_no_embedded_weights(sprnnc, for_gpu: Path, tmp_path: Path) -> None:
+    done = sprnnc("export", for_gpu, "-o", tmp_path / "c", "--form", "cubin")
+    assert done.code == 0, done.err
+    assert (tmp_path / "c" / "tiny.json").exists()
+    refused = sprnnc("export", for_gpu, "-o", tmp_path / "d", "--form", "cubin", "--embed")
+    assert refused.code == 1
+    assert "E508" in refused.err

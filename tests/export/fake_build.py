@@ -30,11 +30,11 @@ def compile_cell(
     )
 
 
-def build(folder: Path, *sources: str, program: str = "t") -> Path:
+def build(folder: Path, *sources: str, program: str = "t", header: str = "cuda_runtime.h") -> Path:
     """``folder/program`` of the C++ sources in ``folder``."""
     command = ["g++", "-std=c++17", "-O1", "-w", "-ffp-contract=off", "-DSPRNN_SIM=1"]
     command += ["-I", str(HERE / "fake_cuda"), "-I", str(files("sprnn_runtime.device")), "-I", "."]
-    command += ["-include", "cuda_runtime.h", "-x", "c++", *sources, "-o", program, "-lrt"]
+    command += ["-include", header, "-x", "c++", *sources, "-o", program, "-lrt"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder / program
