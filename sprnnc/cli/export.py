@@ -11,6 +11,7 @@ from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.progress import progress
 from sprnnc.export.cubin_form import cubin_files
 from sprnnc.export.folder import check_free, write_folder
+from sprnnc.export.library_form import library_files
 from sprnnc.export.source_form import source_files
 
 HELP = "export an artifact to C, to be built and run without sprnnc"
@@ -22,6 +23,7 @@ examples:
 
 cu     one .cu with kernels, launch code and a C API, its header, the weights, a test, a Makefile and a
        CMakeLists.txt: make -C lstm_c builds it with nvcc alone
+lib    a shared library, its header and pkg-config file, and examples in C and C++; this needs nvcc
 cubin  machine code, constants as raw files, JSON that says how to launch it from any language, and an
        example in C with the driver API
 """
@@ -29,6 +31,7 @@ cubin  machine code, constants as raw files, JSON that says how to launch it fro
 Files = dict[str, bytes]
 _FORMS: dict[str, Callable[[Artifact, bool], Files]] = {
     "cu": lambda artifact, embed: source_files(artifact, embed=embed),
+    "lib": lambda artifact, embed: library_files(artifact, embed=embed),
     "cubin": lambda artifact, embed: cubin_files(artifact, embed=embed),
 }
 
@@ -40,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--form", choices=list(_FORMS), default="cu", help="what to make (default: cu)")
     parser.add_argument(
-        "--embed", action="store_true", help="put the weights into the source, instead of a file beside it"
+        "--embed", action="store_true", help="put the weights into the source or library, instead of a file beside it"
     )
 
 

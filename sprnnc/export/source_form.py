@@ -21,7 +21,9 @@ def source_files(artifact: Artifact, *, embed: bool) -> dict[str, bytes]:
     files = {
         f"{model.name}.h": render("api.h.j2", model),
         f"{model.name}.cu": render("model.cu.j2", model),
-        "main.cu": render("main.cu.j2", model, t=test),
+        "main.cu": render(
+            "main.cu.j2", model, t=test, program=f"{model.name}_test", weights_path=model.weights_file
+        ),
         "Makefile": render("Makefile.j2", model),
         "CMakeLists.txt": render("CMakeLists.txt.j2", model),
     }
