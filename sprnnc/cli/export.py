@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--form", choices=list(_FORMS), default="cu", help="what to make (default: cu)")
     parser.add_argument(
-        "--embed", action="store_true", help="put the weights into the source or library, instead of a file beside it"
+        "--embed",
+        action="store_true",
+        help="put the weights into the source or library, instead of a file beside it",
     )
 
 

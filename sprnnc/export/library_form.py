@@ -28,9 +28,7 @@ def library_files(artifact: Artifact, *, embed: bool) -> dict[str, bytes]:
         f"lib/lib{name}.so": build_library(sources, f"{name}.cu", name, architectures(model.arch)),
         f"lib/pkgconfig/{name}.pc": render("library.pc.j2", model),
         "examples/two_streams.c": render("two_streams.c.j2", model, weights_path=weights_path),
-        "examples/test.cpp": render(
-            "main.cu.j2", model, t=test, program="test", weights_path=weights_path
-        ),
+        "examples/test.cpp": render("main.cu.j2", model, t=test, program="test", weights_path=weights_path),
         "examples/Makefile": render("library_Makefile.j2", model),
     }
     return files if embed else {**files, f"share/{model.weights_file}": blob.data}
