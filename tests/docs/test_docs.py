@@ -47,6 +47,22 @@ def test_readme_commands_run_and_print_what_it_shows(
     assert re.search(r"error    1\.\d+e-07 against the reference, within 1e-05", printed)
 
 
+def test_export_commands_run(folder: Path) -> None:
+    for line in "".join(blocks((ROOT / "docs/export.md").read_text(encoding="utf-8"), "sh")).splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "sprnnc"
+        assert main(arguments) == 0, line
+
+
+def test_export_page_names_real_functions(folder: Path) -> None:
+    assert main("compile examples/lstm.sprnn --random-weights 1 -o lstm.sprnnx".split()) == 0
+    assert main("export lstm.sprnnx -o c".split()) == 0
+    header = Path("c/lstm.h").read_text(encoding="utf-8")
+    page = (ROOT / "docs/export.md").read_text(encoding="utf-8")
+    for name in set(re.findall(r"\blstm_(?!c\b|embedded\b|cubin\b)\w+", page)):
+        assert name in header, name
+
+
 def test_readme_python_runs(folder: Path) -> None:
     exec("".join(blocks(README, "python")), {})
 

@@ -92,6 +92,24 @@ def test_no_memory_is_an_error(folder: Path, succeeding: int) -> None:
     assert "cudaMalloc" in err
 
 
+def test_times_are_one_a_line_and_wrong_usage_is_said(folder: Path) -> None:
+    code, out, err = run(folder, "--time", 2, 3)
+    assert code == 0, err
+    assert len([float(line) for line in out.splitlines()]) == 3
+    assert run(folder, "--time", 0, 3)[0] == 2
+    code, _, err = run(folder, "--help")
+    assert code == 2
+    assert "usage" in err
+
+
+def test_an_input_of_half_a_step_is_refused(folder: Path) -> None:
+    np.zeros(30, np.float32).tofile(folder / "x.bin")
+    code, _, err = run(folder, "x.bin", "y.bin")
+    assert code == 2
+    assert "whole steps of float32 [2, 10]" in err
+    assert not (folder / "y.bin").exists()
+
+
 def test_run_allocates_nothing(folder: Path) -> None:
     run(folder, FAKE_CUDA_LOG=folder / "log")
     lines = (folder / "log").read_text().splitlines()
