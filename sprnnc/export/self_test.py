@@ -13,7 +13,7 @@ from sprnnc.cell.reference import run_reference
 from sprnnc.export.model import SelfTest
 
 SEED, MULTIPLIER, INCREMENT = 12345, 1664525, 1013904223  # of Numerical Recipes
-_MOST_STEPS, _FEWEST_STEPS, _MOST_VALUES = 16, 2, 16384
+_MOST_STEPS, _FEWEST_STEPS, _MOST_VALUES = 16, 2, 8192
 _VALUES_A_LINE = 8
 
 

@@ -13,6 +13,18 @@ import sprnnc
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"
 SIZES = {"I": 10, "H": 40}
+WITHOUT_PRODUCTS = """\
+cell Leaky(I) {
+  input  x[I]
+  state  h[I]
+  h' = 0.5 * h + x
+  output h'
+}
+
+model leaky {
+  layer main = Leaky(I=8)
+}
+"""
 
 
 def compile_cell(

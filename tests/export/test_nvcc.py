@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fake_build import EXAMPLES
+from fake_build import EXAMPLES, WITHOUT_PRODUCTS
 
 import sprnnc
 from sprnnc.export.folder import write_folder
@@ -28,12 +28,21 @@ def test_make_builds_the_program(target: str, cell: str, dtype: str, embed: bool
     artifact = sprnnc.compile(
         EXAMPLES / f"{cell}.sprnn", random_weights=0, batch=2, target=target, dtype=dtype
     )
-    folder = tmp_path / "c"
+    printed = make(artifact, tmp_path / "c", embed)
+    assert "-Werror all-warnings" in printed and f"-arch={target}" in printed
+
+
+def test_make_builds_a_cell_without_products(tmp_path: Path) -> None:
+    make(sprnnc.compile(WITHOUT_PRODUCTS, random_weights=0, target="sm_90"), tmp_path / "c", embed=False)
+
+
+def make(artifact: sprnnc.Artifact, folder: Path, embed: bool) -> str:
+    """What ``make`` prints where it builds an export."""
     write_folder(folder, source_files(artifact, embed=embed))
     done = subprocess.run(["make", "-C", str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "-Werror all-warnings" in done.stdout and f"-arch={target}" in done.stdout
     assert (folder / f"{artifact.manifest.name}_test").exists()
+    return done.stdout
 
 
 def test_the_header_is_c(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_build import build, compile_cell, run
+from fake_build import WITHOUT_PRODUCTS, build, compile_cell, run
 from sprnn_runtime.layer import open_layer
 
 import sprnnc
@@ -54,6 +54,27 @@ def test_other_cells_types_and_exchanges_pass_their_test(
     build(tmp_path / "c", f"{artifact.manifest.name}.cu", "main.cu")
     code, out, err = run(tmp_path / "c")
     assert code == 0, out + err
+
+
+def test_a_cell_without_products_passes_its_test(tmp_path: Path) -> None:
+    """It has no exchange, no status and no weights."""
+    artifact = sprnnc.compile(WITHOUT_PRODUCTS, random_weights=0, batch=2, target="sm_90")
+    write_folder(tmp_path / "c", source_files(artifact, embed=False))
+    build(tmp_path / "c", "leaky.cu", "main.cu")
+    code, out, err = run(tmp_path / "c")
+    assert code == 0, out + err
+
+
+@pytest.mark.parametrize("part", ["lstm.h", "run_chunk.cu"])
+def test_golden(part: str, exported: Path, request: pytest.FixtureRequest) -> None:
+    text = (exported / "lstm.cu").read_text(encoding="utf-8")
+    begin, end = text.index("// ---- what a run does"), text.index("// ---- creation")
+    own = (exported / part).read_text(encoding="utf-8") if part.endswith(".h") else text[begin:end]
+    path = Path(__file__).parent / "golden" / part
+    if request.config.getoption("--update-golden"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(own, encoding="utf-8")
+    assert own == path.read_text(encoding="utf-8"), "review the difference, then run pytest --update-golden"
 
 
 @pytest.mark.parametrize("at", [0, 1000, -1])
