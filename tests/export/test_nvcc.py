@@ -65,3 +65,14 @@ def test_the_header_is_c(tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not in PATH")
+def test_cmake_builds_the_program(tmp_path: Path) -> None:
+    artifact = sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=0, target="sm_90")
+    write_folder(tmp_path / "c", source_files(artifact, embed=False))
+    nvcc = shutil.which("nvcc")
+    for command in (["cmake", "-B", "build", f"-DCMAKE_CUDA_COMPILER={nvcc}"], ["cmake", "--build", "build"]):
+        done = subprocess.run(command, cwd=tmp_path / "c", capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "c/build/lstm_test").exists()

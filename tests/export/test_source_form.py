@@ -35,6 +35,27 @@ def test_the_built_in_test_passes_and_a_wrong_output_fails_it(folder: Path) -> N
     assert "FAIL" in out
 
 
+MUTANTS = {
+    "a fill is dropped": ("  TRY(fill(m->exchange_1", "  // TRY(fill(m->exchange_1"),
+    "every chunk reads the first inputs": ("x + (size_t)first", "x + (size_t)0"),
+    "states begin as they are found": (
+        "TRY(cudaMemsetAsync(m->state_h, 0",
+        "TRY(cudaMemsetAsync(m->state_h, 1",
+    ),
+    "two arguments are swapped": ("&m->param_bi, &m->param_bf", "&m->param_bf, &m->param_bi"),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_broken_launch_code_fails_the_built_in_test(mutant: str, folder: Path) -> None:
+    right, wrong = MUTANTS[mutant]
+    source = (folder / "lstm.cu").read_text()
+    assert source.count(right) == 1
+    (folder / "lstm.cu").write_text(source.replace(right, wrong))
+    build(folder, "lstm.cu", "main.cu")
+    assert run(folder)[0] != 0
+
+
 def test_outputs_equal_those_of_the_runtime_bit_for_bit(artifact: sprnnc.Artifact, folder: Path) -> None:
     x = np.random.default_rng(1).standard_normal((12, 2, 10)).astype(np.float32)
     x.tofile(folder / "x.bin")
