@@ -38,9 +38,9 @@ def test_the_built_in_test_passes_and_a_wrong_output_fails_it(folder: Path) -> N
 MUTANTS = {
     "a fill is dropped": ("  TRY(fill(m->exchange_1", "  // TRY(fill(m->exchange_1"),
     "every chunk reads the first inputs": ("x + (size_t)first", "x + (size_t)0"),
-    "states begin as they are found": (
+    "states begin at 3": (
         "TRY(cudaMemsetAsync(m->state_h, 0",
-        "TRY(cudaMemsetAsync(m->state_h, 1",
+        "TRY(cudaMemsetAsync(m->state_h, 64",
     ),
     "two arguments are swapped": ("&m->param_bi, &m->param_bf", "&m->param_bf, &m->param_bi"),
 }
