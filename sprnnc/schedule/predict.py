@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from sprnnc.cell.ir import DType
 from sprnnc.layout.cycles import (
     ROUND_CYCLES,
     SCHEDULERS,
@@ -156,7 +157,7 @@ _CYCLES_A_WORD = {Tier.REGISTER: 0, Tier.SHARED: 1, Tier.STREAMED: STREAMED_CYCL
 
 
 def _slots_run(plan: Plan, group: RowGroup, used: NDArray[np.int32]) -> list[tuple[Tier, FloatArray]]:
-    """Slots that every warp really runs of each segment: in memory it stops at the end of a load."""
+    """Slots that every warp really runs of each segment: it stops at the end of a chain, or of a load."""
     runs, before = [], 0
     for segment in group.segments:
         runs.append((segment.tier, _run_of(plan, segment, used - before)))
@@ -164,7 +165,13 @@ def _slots_run(plan: Plan, group: RowGroup, used: NDArray[np.int32]) -> list[tup
     return runs
 
 
+def _register_run(plan: Plan) -> int:
+    """Slots in registers between two looks at whether there are more."""
+    return plan.chain_slots if plan.accumulate is DType.FP16 else max(1, 8 // plan.tile.values)
+
+
 def _run_of(plan: Plan, segment: Segment, used: NDArray[np.int32]) -> FloatArray:
-    stride = 1 if segment.tier is Tier.REGISTER else plan.slot_format.slots_per_run
+    memory = segment.tier is not Tier.REGISTER
+    stride = plan.slot_format.slots_per_run if memory else _register_run(plan)
     whole = -(-np.clip(used, 0, segment.slots) // stride) * stride
     return np.minimum(whole, segment.slots).astype(np.float64)

@@ -213,8 +213,7 @@ struct HalfSums {
 };
 
 // Slots in registers: FIRST, COUNT and the index `i` are constants once the loops are unrolled, so that
-// `words` never needs an address. A warp needs the first `used` of the COUNT slots, never fewer than SURE: others
-// are left out one by one, by a predicate, so that no load waits for a branch.
+// `words` never needs an address. A warp needs the first `used` of the COUNT slots, never fewer than SURE.
 // The loads of at most IN_FLIGHT slots are under way at once.
 template <class Slot, int FIRST, int COUNT, int SURE, int CHAIN, int IN_FLIGHT, int WORDS, class Sums, class Source>
 __device__ __forceinline__ void gather_registers(Sums& sums, const unsigned (&words)[WORDS], int i,
@@ -225,7 +224,7 @@ __device__ __forceinline__ void gather_registers(Sums& sums, const unsigned (&wo
     if (s >= SURE && s >= used) break;
 #pragma unroll
     for (int j = s; j < s + run && j < COUNT; ++j) {
-      if (j < SURE || j < used) sums.add(Slot::at(words, FIRST + i * COUNT + j), j, operand);
+      sums.add(Slot::at(words, FIRST + i * COUNT + j), j, operand);
       if ((j + 1) % IN_FLIGHT == 0) sums.settle();
     }
     sums.join();
