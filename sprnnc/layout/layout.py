@@ -200,6 +200,8 @@ def _order_slots(
     padding = _null_loads(loads, int(slot.max(initial=-1)) + 1, nodes, together)
     if options.bank_order in (BankOrder.FOLDED, BankOrder.COLOURED):
         _move_padding(padding, slot, node, load, loads, together)
+    if options.bank_order is BankOrder.FOLDED:
+        _join_padding(padding, slot, node)
     return slot, node, padding
 
 
@@ -261,6 +263,14 @@ def _move_padding(
     taken = group_banks & (np.cumsum(group_banks, axis=1) <= wanted)
     banks = np.flatnonzero(taken.ravel()) % together
     padding.ravel()[np.flatnonzero(lane_free.ravel())] = null_load(loads, banks, together)
+
+
+def _join_padding(padding: IntArray, slot: NDArray[np.int64], node: NDArray[np.int64]) -> None:
+    """Lets a warp that needs a slot no more read one place with all lanes, which is a single wavefront."""
+    unused = np.ones((len(padding), padding.shape[1] // LANES), bool)
+    unused[slot, node // LANES] = False
+    by_warp = padding.reshape(*unused.shape, LANES)
+    by_warp[unused] = by_warp[unused][:, :1]
 
 
 def verify(layout: Layout) -> None:

@@ -255,11 +255,16 @@ __device__ __forceinline__ void gather_loaded(Sums& sums, int s, int end, const 
     }
   }
 #pragma unroll
-  for (int j = 0; j < SLOTS; ++j) {
-    if (j < step || s + j / step * step < end) sums.add(Slot::at(words, j), j, operand);
-    if ((j + 1) % IN_FLIGHT == 0) sums.settle();
-    if ((j + 1) % Sums::run(CHAIN) == 0 || j + 1 == SLOTS) sums.join();
+  for (int first = 0; first < SLOTS; first += step) {
+    if (first > 0 && s + first >= end) break;  // a branch a load and no more: those in between overlap
+#pragma unroll
+    for (int j = first; j < first + step; ++j) {
+      sums.add(Slot::at(words, j), j, operand);
+      if ((j + 1) % IN_FLIGHT == 0) sums.settle();
+      if ((j + 1) % Sums::run(CHAIN) == 0 && j + 1 < SLOTS) sums.join();
+    }
   }
+  sums.join();
 }
 
 // Slots in shared memory; `quads` points at this lane's first load. Up to UNROLL of these loads are under way at
