@@ -90,7 +90,6 @@ def cases(draw: st.DrawFn, cell: str, tile: tuple[int, int] | None = None, **fix
         "exchange": exchange,
         "fetch": fetch,
         "couriers": draw(st.sampled_from([1, 3, 16]), label="couriers"),
-        "courier_warps": draw(st.sampled_from(["first", "idle"]), label="courier warps"),
         "lanes_per_row": draw(st.sampled_from([-1, 4, 16, 32]), label="lanes a row"),
         "bank_order": draw(st.sampled_from(["folded", "coloured", "greedy", "plain"]), label="bank order"),
         "unit_order": draw(st.sampled_from(["even", "plain"]), label="unit order"),

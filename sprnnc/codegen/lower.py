@@ -147,12 +147,7 @@ def _phase_constants(p: PhasePlan, plan: Plan) -> list[Constant]:
         c(f"kLaneWords{i}", p.lane_words, "words of one lane's slots, all tiers together"),
     ]
     if p.couriers:
-        constants += [
-            c(f"kCouriers{i}", p.couriers.count, "warps that look after bulk copies"),
-            c(f"kFirstCourier{i}", p.couriers.first, "the first of them"),
-            c(f"kRun{i}", p.couriers.run_chunks, "chunks that each of them has copied, at most"),
-            c(f"kCopy{i}", p.couriers.copy_chunks, "chunks of one bulk copy, at most"),
-        ]
+        constants.append(c(f"kCouriers{i}", p.couriers, "warps that look after a bulk copy each"))
     return constants if p.slots else [k for k in constants if not k.name.startswith("kLaneWords")]
 
 
@@ -172,7 +167,7 @@ def _phase_model(
         index=p.index,
         title="; ".join(f"{q.weight} @ {q.operand}" for q in phase.products),
         chunk_words=p.chunk_bytes // 4,
-        couriers=p.couriers is not None,
+        couriers=p.couriers,
         gather_warps=f"kGatherWarps{p.index}",
         guard=_guard(p.gather_warps, plan),
         ranks=p.ranks,

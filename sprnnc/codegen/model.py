@@ -138,7 +138,7 @@ class PhaseModel:
     index: int
     title: str
     chunk_words: int
-    couriers: bool
+    couriers: int
     gather_warps: str
     guard: str
     ranks: int

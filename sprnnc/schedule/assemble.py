@@ -11,7 +11,6 @@ from sprnnc.layout.layout import Layout, PhaseLayout, Rank
 from sprnnc.layout.options import LANES
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choice, Choices, Tier, Unpack, print_choices
-from sprnnc.schedule.couriers import Couriers, assign_couriers
 from sprnnc.schedule.memory import PhaseMemory, column_groups, fixed_memory
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup, Segment, SpacePlan
 from sprnnc.schedule.registers import decide_unpack, position_step, register_slots, slot_format
@@ -60,14 +59,7 @@ def assemble(
         registers -= tiers.slots[Tier.REGISTER]
         row_bytes = choices.column_width.value * model.dtype.size_bytes
         step = position_step(form.encoding, where.positions, row_bytes)
-        couriers = assign_couriers(
-            laid_out.columns * row_bytes // where.chunk_bytes,
-            where.couriers,
-            choices.courier_warps.value,
-            choices.warps,
-            laid_out.gather_warps,
-        )
-        phases.append(_phase_plan(laid_out, where, tiers, taken, step, form, couriers))
+        phases.append(_phase_plan(laid_out, where, tiers, taken, step, form))
         taken += tiers.words[Tier.SHARED] * word_bytes
     plan = Plan(
         target=target.name,
@@ -110,7 +102,6 @@ def _phase_plan(
     slots_at_bytes: int,
     step: int,
     form: SlotFormat,
-    couriers: Couriers | None,
 ) -> PhasePlan:
     return PhasePlan(
         index=laid_out.index,
@@ -118,7 +109,7 @@ def _phase_plan(
         positions=memory.positions,
         position_step=step,
         chunk_bytes=memory.chunk_bytes,
-        couriers=couriers,
+        couriers=memory.couriers,
         gather_warps=laid_out.gather_warps,
         row_groups=_row_groups(laid_out.ranks, fewest_slots(laid_out), tiers.segments, form),
         register_slots=tiers.slots[Tier.REGISTER],
@@ -190,7 +181,7 @@ def print_plan(plan: Plan) -> str:
     for p in plan.phases:
         lines.append(
             f"  phase {p.index}: {plan.exchange_bytes(p)} bytes exchanged in {p.chunk_bytes}-byte "
-            f"chunks, {p.couriers or 'no couriers'}; {p.gather_warps} gathering warps; slots a lane: "
+            f"chunks, {p.couriers} couriers; {p.gather_warps} gathering warps; slots a lane: "
             f"{p.register_slots} register, {p.shared_slots} shared, {p.streamed_slots} streamed"
         )
         for g in p.row_groups:

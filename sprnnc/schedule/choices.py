@@ -38,13 +38,6 @@ class Fetch(Enum):
     BULK = "bulk"  # the copy engine brings runs of it; warps look at what came
 
 
-class CourierWarps(Enum):
-    """Which warps look after bulk copies."""
-
-    FIRST = "first"  # the first ones, gathering or not
-    IDLE = "idle"  # those that gather nothing, where there are enough of them
-
-
 class UnitOrder(Enum):
     """Where a block's units lie within its part of an exchanged vector."""
 
@@ -107,7 +100,6 @@ class Choices:
     exchange: Choice[Exchange]
     fetch: Choice[Fetch]
     couriers: Choice[int]
-    courier_warps: Choice[CourierWarps]
     polls_in_flight: Choice[int]
     first_poll_cycles: Choice[int]
     activations: Choice[Activations]

@@ -11,17 +11,7 @@ from sprnnc.cell.ir import DType, Model, ScheduleEntry
 from sprnnc.diagnostics import CompileError, Diagnostic, near_match, whole_number
 from sprnnc.layout.options import LANES_PER_ROW, BankOrder
 from sprnnc.passes.recurrence import Recurrence
-from sprnnc.schedule.choices import (
-    Activations,
-    Choice,
-    Choices,
-    CourierWarps,
-    Exchange,
-    Fetch,
-    Indices,
-    UnitOrder,
-    Unpack,
-)
+from sprnnc.schedule.choices import Activations, Choice, Choices, Exchange, Fetch, Indices, UnitOrder, Unpack
 from sprnnc.schedule.indices import decide_indices
 from sprnnc.target import Target
 
@@ -32,7 +22,6 @@ _READY_EARLY_CYCLES = 60  # few warps with few units are done sooner, and would 
 _ENUMS: dict[str, type[Enum]] = {
     "exchange": Exchange,
     "fetch": Fetch,
-    "courier_warps": CourierWarps,
     "activations": Activations,
     "bank_order": BankOrder,
     "unit_order": UnitOrder,
@@ -116,7 +105,6 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "couriers": Choice(
             max(8, min(16, step_bytes // 1024)), "warps that look after a bulk copy of about 1 KiB each"
         ),
-        "courier_warps": Choice(CourierWarps.FIRST, "gathering warps ask later: that spreads the load on L2"),
         "polls_in_flight": Choice(2, "two polls of a thread overlap"),
         "first_poll_cycles": _first_poll(target, step_bytes),
         "activations": _activations(model.dtype),

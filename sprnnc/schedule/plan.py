@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from sprnnc.cell.ir import DType
 from sprnnc.layout.tile import Tile
 from sprnnc.schedule.choices import Choices, Encoding, Tier, Unpack
-from sprnnc.schedule.couriers import Couriers
 from sprnnc.schedule.slot_format import SlotFormat
 
 
@@ -71,7 +70,7 @@ class PhasePlan:
     The operand lies in shared memory as [groups][positions][column_width] columns, where
     ``positions`` is ``columns`` plus zeroed ones (the null positions first); an exchange slot in
     global memory is the same without the zeroed ones. It is copied in chunks of ``chunk_bytes``, by
-    ``couriers`` where the copy engine brings it. The first ``gather_warps`` warps gather.
+    ``couriers`` warps where the copy engine brings it. The first ``gather_warps`` warps gather.
     A slot says where its position lies as the position times ``position_step``: its offset in bytes, unless
     16 bits are too few for that.
     Slots and words counted here are those of one lane; words of a tier are whole 16 bytes a bundle, and of
@@ -83,7 +82,7 @@ class PhasePlan:
     positions: int
     position_step: int
     chunk_bytes: int
-    couriers: Couriers | None
+    couriers: int
     gather_warps: int
     row_groups: tuple[RowGroup, ...]
     register_slots: int

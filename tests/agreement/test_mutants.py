@@ -56,9 +56,9 @@ LAMPORT = {
     "a poll that does not wait": (r"while \(pending\(chunk\[i\]\)\)", r"if (false && pending(chunk[i]))", 0),
 }  # fmt: skip
 BULK = {
-    "a copy that nobody looks at": (r"if \(run.complete\(lane\)\) return true;", r"return true;", 0),
+    "a copy that nobody looks at": (r"if \(run.template complete<kLongest>\(lane\)\) return true;", r"return true;", 0),
     "a copy that nobody waits for": (r"wait_for_copies\(run.arrival, parity\);", r";", 0),
-    "a courier's run one chunk short": (r"chunks \* 16, arrival\)", r"(chunks - 1) * 16, arrival)", 0),
+    "a courier's run one chunk short": (r"length \* 16, arrival\)", r"(length - 1) * 16, arrival)", 0),
     "the copies of the wrong parity": (r"parity \^= 1;", r";", 0),
 }  # fmt: skip
 BARRIER = {

@@ -50,9 +50,9 @@ def test_slots_fill_the_tiers_in_order() -> None:
 
 
 def test_bulk_copies_go_with_lamport_alone_and_only_where_there_are_any() -> None:
-    assert compiled().plan.phases[0].couriers
-    assert compiled(exchange="barrier").plan.phases[0].couriers is None
-    assert compiled(target="sm_80").plan.phases[0].couriers is None
+    assert compiled().plan.phases[0].couriers > 0
+    assert compiled(exchange="barrier").plan.phases[0].couriers == 0
+    assert compiled(target="sm_80").plan.phases[0].couriers == 0
     for target, schedule in (("sim", {"exchange": "barrier", "fetch": "bulk"}), ("sm_80", {"fetch": "bulk"})):
         with pytest.raises(CompileError, match="bulk") as caught:
             compiled(target, **schedule)

@@ -11,7 +11,6 @@
 // exchange = lamport: the schedule says so
 // fetch = bulk: the copy engine needs no registers and leaves the warps free
 // couriers = 8: warps that look after a bulk copy of about 1 KiB each
-// courier_warps = first: gathering warps ask later: that spreads the load on L2
 // polls_in_flight = 2: two polls of a thread overlap
 // first_poll_cycles = 0: there is nothing to wait for
 // activations = fast: their error is that of rounding to fp16, and they take a few cycles
@@ -51,10 +50,7 @@ constexpr int kChunks1 = 32;  // 16-byte chunks of one column group of a slot
 constexpr int kPadChunks1 = 8;  // chunks of zeros that follow a group in shared memory
 constexpr int kGatherWarps1 = 2;  // warps that gather, the first ones
 constexpr int kLaneWords1 = 8;  // words of one lane's slots, all tiers together
-constexpr int kCouriers1 = 2;  // warps that look after bulk copies
-constexpr int kFirstCourier1 = 0;  // the first of them
-constexpr int kRun1 = 16;  // chunks that each of them has copied, at most
-constexpr int kCopy1 = 16;  // chunks of one bulk copy, at most
+constexpr int kCouriers1 = 2;  // warps that look after a bulk copy each
 
 using Storage = Float16;
 using Slot1 = NarrowSlot<1, true>;
@@ -173,8 +169,8 @@ recurrence(
       };
       __syncthreads();  // no poll goes out before this block's own stores, and no lane gathers any more
       if (stop_1) return;
-      const bool arrived = collect_bulk<kGroups, kChunks1, kPadChunks1, kRun1, kCopy1, kFirstPoll>(
-          slot, operand_1, arrivals_1, parity_1, warp - kFirstCourier1, lane, watch, meanwhile);
+      const bool arrived = collect_bulk<kGroups, kChunks1, kPadChunks1, kCouriers1, kFirstPoll>(
+          slot, operand_1, arrivals_1, parity_1, warp, lane, watch, meanwhile);
       if (!arrived) *gave_up = 1;
       __syncthreads();  // the operand is complete in shared memory before a lane gathers
     }

@@ -17,7 +17,6 @@
 // exchange = barrier: the schedule says so
 // fetch = threads: behind a barrier everything is there at once
 // couriers = 8: warps that look after a bulk copy of about 1 KiB each
-// courier_warps = first: gathering warps ask later: that spreads the load on L2
 // polls_in_flight = 2: two polls of a thread overlap
 // first_poll_cycles = 0: there is nothing to wait for
 // activations = fast: their error is that of rounding to fp16, and they take a few cycles
