@@ -124,7 +124,7 @@ def _constants(
             packed[f"slots_{phase.index}"] = pack_slots(phase, planned, plan.slot_format)
             packed[f"used_{phase.index}"] = phase.used.astype(np.int32)
     for space in recurrence.spaces:
-        unit = layout.placements[space.name].unit
+        unit = layout.placements[space.name].unit[:, :, : plan.choices.warps]
         position = np.where(unit >= 0, layout.partition.spaces[space.name].position[unit], 0)
         packed[f"units_{space.name}"] = np.stack([unit, position], axis=1).astype(np.int32)
     for product in recurrence.input_products:

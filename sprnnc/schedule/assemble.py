@@ -11,6 +11,7 @@ from sprnnc.layout.layout import Layout, PhaseLayout, Rank
 from sprnnc.layout.options import LANES
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choice, Choices, Tier, Unpack, print_choices
+from sprnnc.schedule.idle_warps import without_idle_warps
 from sprnnc.schedule.memory import PhaseMemory, column_groups, fixed_memory
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup, Segment, SpacePlan
 from sprnnc.schedule.registers import decide_unpack, position_step, register_slots, slot_format
@@ -33,8 +34,10 @@ def assemble(
 
     Raises CompileError E410 when the operands do not fit into shared memory (see ``fixed_memory``).
     """
-    memory = fixed_memory(model, recurrence, choices, batch, target)
     groups = column_groups(batch, choices)
+    row_bytes = choices.column_width.value * model.dtype.size_bytes
+    choices = without_idle_warps(choices, layout, groups * row_bytes)
+    memory = fixed_memory(model, recurrence, choices, batch, target)
     form = slot_format(model, recurrence, layout.options.tile)
     spaces = tuple(_space_plan(s, layout, groups) for s in recurrence.spaces)
 
@@ -57,7 +60,6 @@ def assemble(
             shared = min(shared, choices.shared_slots.value * form.words)
         tiers = split_tiers(laid_out.ranks, registers, shared, form)
         registers -= tiers.slots[Tier.REGISTER]
-        row_bytes = choices.column_width.value * model.dtype.size_bytes
         step = position_step(form.encoding, where.positions, row_bytes)
         phases.append(_phase_plan(laid_out, where, tiers, taken, step, form))
         taken += tiers.words[Tier.SHARED] * word_bytes

@@ -18,7 +18,7 @@ from sprnnc.target import Target
 MAX_BATCH = 64
 _EXCHANGE_BUDGET_BYTES = 64 << 20
 _SMALL_EXCHANGE_BYTES, _FEW_THREADS, _MANY_COLUMNS = 8192, 256, 16
-_READY_EARLY_CYCLES = 60  # few warps with few units are done sooner, and would look too early
+_READY_EARLY_CYCLES = 30  # few warps with few units are done sooner, and would look too early
 _ENUMS: dict[str, type[Enum]] = {
     "exchange": Exchange,
     "fetch": Fetch,

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprnnc.cell.ir import Model
-from sprnnc.layout.partition import partition
-from sprnnc.layout.placement import place_units
 from sprnnc.layout.rows import FloatArray, tiles_by_row
 from sprnnc.layout.tile import ONE_VALUE, Tile
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choice, Choices, Indices
+from sprnnc.schedule.estimate import gather_cycles
 from sprnnc.schedule.indices import candidates
-from sprnnc.schedule.registers import layout_options, slot_format
+from sprnnc.schedule.registers import slot_format
 from sprnnc.target import Target
 
 # A tile that takes less memory may take this many times the cycles of the fastest one.
@@ -47,7 +46,7 @@ def fit_tile(
         counts = {n: _in_parts(by_row, tiles[0], tile) for n, by_row in whole.items()}
         if tile == ONE_VALUE:  # which need not be there in every place of a block
             counts = {n: np.count_nonzero(weights[n], axis=1).astype(np.int64) for n in names}
-        cycles[tile] = _cycles(model, recurrence, choices, counts, tile, batch, target)
+        cycles[tile] = gather_cycles(model, recurrence, choices, counts, tile, batch, target)
     tile = _least_memory(model, recurrence, cycles)
     return tile, dataclasses.replace(choices, indices=_reason(tile, cycles))
 
@@ -70,20 +69,3 @@ def _reason(tile: Tile, cycles: Mapping[Tile, int]) -> Choice[Indices]:
 def _in_parts(by_row: NDArray[np.int64], whole: Tile, part: Tile) -> NDArray[np.int64]:
     """Tiles a row where every tile ``whole`` is cut into tiles ``part``."""
     return np.repeat(by_row * (whole.columns // part.columns), whole.rows // part.rows)
-
-
-def _cycles(
-    model: Model,
-    recurrence: Recurrence,
-    choices: Choices,
-    counts: Mapping[str, NDArray[np.int64]],
-    tile: Tile,
-    batch: int,
-    target: Target,
-) -> int:
-    """Estimated cycles of a step's gathers, on as many lanes a row as take the fewest."""
-    options = layout_options(model, recurrence, choices, batch, target, tile)
-    by_unit = {name: np.repeat(count, tile.rows) for name, count in counts.items()}
-    parts = partition(recurrence, by_unit, choices.blocks.value, tile)
-    placements = place_units(recurrence, counts, parts, options)
-    return sum(min(p.cycles.values()) for p in placements.values())
