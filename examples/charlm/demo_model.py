@@ -38,6 +38,7 @@ def save_demo(run: Run) -> None:
 
 
 def snippet(heldout: Symbols) -> str:
-    """Some whole lines from the middle of the held-out text."""
-    text = decode(heldout[len(heldout) // 2 :][: 2 * _SNIPPET_CHARACTERS])
-    return text[text.find("\n") + 1 :][:_SNIPPET_CHARACTERS]
+    """Some lines from the middle of the held-out text, from a function's first one where there is any."""
+    text = decode(heldout[len(heldout) // 2 :][: 4 * _SNIPPET_CHARACTERS])
+    begin = next((at for word in ("\n    def ", "\ndef ", "\n") if (at := text.find(word)) >= 0), -1)
+    return text[begin + 1 :][:_SNIPPET_CHARACTERS]
