@@ -11,7 +11,14 @@ import torch
 from examples.charlm.kernels import Variant, compile_model
 from examples.charlm.network import bits_per_character, exported, hidden_of_equal_count, parameter_count
 from examples.charlm.run import DENSE, EQUAL, Run, pruned_name
-from examples.charlm.training import Learner, Stopped, seconds_a_pruning, seconds_a_step, train
+from examples.charlm.training import (
+    Learner,
+    Stopped,
+    dropout_of,
+    seconds_a_pruning,
+    seconds_a_step,
+    train,
+)
 
 _MARGIN = 0.93  # of the time that is planned, so that a slower stretch overruns nothing
 
@@ -22,7 +29,7 @@ def train_all(run: Run, pool: Executor) -> None:
     first, *others = options.densities
     equal = hidden_of_equal_count(options.hidden, first)
     trunk = Learner.new(options.hidden, options.dropout, run.recipe, run.machine.device, seed)
-    small = Learner.new(equal, 0.0, run.recipe, run.machine.device, seed)  # too small to learn by heart
+    small = Learner.new(equal, _dropout(run, equal, 1.0), run.recipe, run.machine.device, seed)
     steps = plan_steps(run, trunk, small)
     ahead = run.recipe.trunk_steps(steps)
     run.say(f"trunk of H={options.hidden}: {ahead} steps")
@@ -33,12 +40,19 @@ def train_all(run: Run, pool: Executor) -> None:
         if _is_time_for(run, name):
             run.say(f"{name}: {steps - ahead} steps from the trunk")
             learner = trunk.branch(run.recipe)
+            learner.network.dropout.p = _dropout(run, options.hidden, density or 1.0)
             whole = _learn(run, learner, steps - ahead, falling=True, density=density)
             _finish(run, pool, name, learner, whole)
     if not options.no_equal and _is_time_for(run, EQUAL):
         run.say(f"{EQUAL}: H={equal}, {steps} steps")
         whole = _learn(run, small, ahead, falling=False) and _learn(run, small, steps - ahead, falling=True)
         _finish(run, pool, EQUAL, small, whole)
+
+
+def _dropout(run: Run, hidden: int, density: float) -> float:
+    """``--dropout`` is that of the dense network of size ``--hidden``."""
+    whole = parameter_count(run.options.hidden)
+    return dropout_of(run.options.dropout, parameter_count(hidden, density), whole)
 
 
 def plan_steps(run: Run, trunk: Learner, small: Learner) -> int:
@@ -112,6 +126,7 @@ def _finish(run: Run, pool: Executor, name: str, learner: Learner, whole: bool) 
         nonzeros=parameter_count(network.hidden) - int(np.sum(model.recurrent == 0)),
         steps=learner.taken,
         complete=whole,
+        dropout=network.dropout.p,
         bits_per_character=bits,
         density_by_gate=model.densities,
     )

@@ -71,7 +71,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--steps", type=int, metavar="N", help="at most so many of each network")
     parser.add_argument("--batch", type=int, help="columns of a training step")
     parser.add_argument("--length", type=int, help="characters of a training step")
-    parser.add_argument("--dropout", type=float, default=0.1, help="of the networks of size --hidden")
+    parser.add_argument("--dropout", type=float, default=0.2, help="of the dense network of size --hidden")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--text", type=Path, metavar="DIR", help="Python sources other than the library's")
     parser.add_argument("--no-equal", action="store_true", help="no dense network of equal non-zeros")

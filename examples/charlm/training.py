@@ -157,6 +157,15 @@ def train(
     return bits
 
 
+def dropout_of(dropout: float, nonzeros: int, parameters: int) -> float:
+    """What is left of the dropout of a dense network of ``parameters`` for one of fewer ``nonzeros``.
+
+    S. Han et al., "Learning both weights and connections for efficient neural networks" (2015), section 3.2:
+    it shrinks with the root of what can be learned by heart.
+    """
+    return dropout * math.sqrt(nonzeros / parameters)
+
+
 def schedule_of(steps: int, density: float, recipe: Recipe) -> ZhuGupta:
     """Masks grow through the first half of a branch."""
     half = max(1, steps // 2)

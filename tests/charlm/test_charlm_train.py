@@ -12,10 +12,12 @@ import pytest
 
 pytest.importorskip("torch")
 
+import torch
+
 from examples.charlm import train
 from examples.charlm.model import CharModel
 from examples.charlm.network import hidden_of_equal_count, parameter_count
-from examples.charlm.training import Recipe, rate_at, schedule_of
+from examples.charlm.training import Recipe, dropout_of, rate_at, schedule_of
 
 HELD_OUT = "contextlib.py"
 
@@ -30,6 +32,7 @@ def text(tmp_path: Path) -> Path:
 
 
 def test_one_command_does_everything(text: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)  # beside other tests, more would wait for each other
     output, saved = tmp_path / "out.json", tmp_path / "model"
     options = f"--text {text} --hidden 32 --densities 0.2 0.1 --steps 24 --batches 2 --time-limit 300"
     train.main([*options.split(), "--commit", "abc", "--output", str(output), "--save", str(saved)])
@@ -43,6 +46,9 @@ def test_one_command_does_everything(text: Path, tmp_path: Path) -> None:
     for name, density in (("pruned-0.2", 0.2), ("dense", 1), ("pruned-0.1", 0.1), ("dense-equal", 1)):
         assert models[name]["density"] == pytest.approx(density, rel=0.01)
     assert models["dense-equal"]["nonzeros"] >= models["pruned-0.2"]["nonzeros"]
+    assert (
+        models["dense"]["dropout"] == 0.2 > models["pruned-0.2"]["dropout"] > models["pruned-0.1"]["dropout"]
+    )
     for name in ("pruned-0.2", "pruned-0.1"):
         (kernel,) = models[name]["kernels"]
         assert kernel["device"] == "sim" and kernel["relative_error"] < 1e-5
@@ -64,6 +70,11 @@ def test_masks_are_complete_in_the_first_half(steps: int) -> None:
     due = [step for step in range(steps) if schedule.is_due(step)]
     assert due[-1] <= steps / 2
     assert schedule.sparsity(due[-1]) == pytest.approx(0.9)
+
+
+def test_dropout_shrinks_with_the_root_of_what_is_left() -> None:
+    assert dropout_of(0.2, 400, 400) == 0.2
+    assert dropout_of(0.2, 100, 400) == pytest.approx(0.1)
 
 
 def test_the_rate_warms_up_stays_and_falls() -> None:
