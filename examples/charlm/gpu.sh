@@ -23,6 +23,6 @@ train() { # train SECONDS ARGUMENTS...: it ends in time by itself; the limit is 
 # shellcheck disable=SC2086
 train "${SPRNNC_CHARLM_SECONDS:-370}" --hidden 1024 --output "$out/h200.json" $peers
 status=$?
-train 65 --reserve 20 --hidden 416 --densities 0.1 --batches 4 --no-equal --no-peers \
+train 65 --reserve 20 --hidden 416 --densities 0.1 --batches 4 --no-equal --no-peers --dropout 0.1 \
   --output "$out/demo.json" --save "$out/model"
 exit $((status | $?))
