@@ -13,6 +13,8 @@ from results_of_a_gpu import made_up
 from examples.charlm import report
 from examples.charlm.report_tables import best_time, markdown
 
+RESULTS = Path(report.__file__).parent / "results"
+
 
 def test_every_file_is_written_the_same_each_time(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(made_up()))
@@ -52,3 +54,12 @@ def test_what_was_not_reached_is_left_out_or_said() -> None:
     assert "H=408" not in text
     assert "pruned to 5%, H=1024 (cut short)" in text
     assert "fp16, B=1 | not compiled |" in text
+
+
+def test_the_committed_tables_are_those_of_committed_results() -> None:
+    written = (RESULTS / "charlm.md").read_text("utf-8")
+    images = ["charlm_density.svg", "charlm_tradeoff.svg"]
+    pages = [markdown(json.loads(file.read_text("utf-8")), images) for file in RESULTS.glob("*.json")]
+    assert written in pages
+    for image in images:
+        assert (RESULTS / image).read_text("utf-8").startswith("<?xml")
