@@ -1,4 +1,4 @@
-# make demo   install into .venv, compile an example, run it, check it
+# make demo   install into .venv, compile a pruned language model, check it, let it write
 # make test   lint, types, import contracts, and every test that needs no GPU
 PYTHON ?= python3
 VENV   := .venv
@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 .PHONY: demo test lint test-gpu clean
 
 demo: $(VENV)/installed
-	$(BIN)/python examples/demo.py
+	$(BIN)/python -m examples.charlm.demo
 
 test: $(VENV)/installed-test lint
 	$(BIN)/python -m pytest -n auto

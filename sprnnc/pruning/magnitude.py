@@ -51,7 +51,7 @@ def prune(
     if errors:
         raise CompileError(tuple(errors))
     scores = {key: _scores(m, norm) for key, m in matrices.items()}
-    patterns = _shares(scores, pattern) if together else dict.fromkeys(scores, pattern)
+    patterns = shares(scores, pattern) if together else dict.fromkeys(scores, pattern)
     pruned = {}
     for key, matrix in matrices.items():
         values = np.where(patterns[key].best_mask(scores[key]), matrix, 0).astype(np.float32)
@@ -86,11 +86,14 @@ def _too_few(name: str, pattern: Pattern, why: str) -> Diagnostic:
     )
 
 
-def _shares(scores: Mapping[Key, Scores], pattern: Pattern) -> dict[Key, Pattern]:
-    """The pattern of each matrix at the density that one threshold for all gives it."""
+def shares(scores: Mapping[Key, Scores], pattern: Pattern) -> dict[Key, Pattern]:
+    """The pattern of each matrix at the density that one threshold for all ``scores`` gives it.
+
+    Raises CompileError E710 for a pattern that keeps as much in every matrix.
+    """
     if isinstance(pattern, WithDiagonal):
         bare = {key: np.where(np.eye(*s.shape, dtype=np.bool_), 0, s) for key, s in scores.items()}
-        return {key: WithDiagonal(p) for key, p in _shares(bare, pattern.base).items()}
+        return {key: WithDiagonal(p) for key, p in shares(bare, pattern.base).items()}
     if not isinstance(pattern, (Unstructured, Blocks)):
         raise fail(
             "E710",
@@ -101,8 +104,9 @@ def _shares(scores: Mapping[Key, Scores], pattern: Pattern) -> dict[Key, Pattern
     everything = np.concatenate(list(sums.values())) if sums else np.zeros(0)
     kept = Unstructured(pattern.density).best_mask(everything[None])[0]
     parts = np.split(kept, np.cumsum([len(s) for s in sums.values()])[:-1])
-    shares = zip(sums, parts, strict=True)
-    return {key: pattern.at_density(float(part.mean())) or pattern for key, part in shares}
+    return {
+        key: pattern.at_density(float(part.mean())) or pattern for key, part in zip(sums, parts, strict=True)
+    }
 
 
 def _candidates(scores: Scores, rows: int, cols: int) -> Scores:

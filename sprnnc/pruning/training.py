@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprnnc.importing.pytorch_names import split_name
+from sprnnc.pruning.magnitude import shares
 from sprnnc.pruning.schedules import Narang, ZhuGupta
 from sprnnc.sparsity.patterns import Mask, Pattern, Unstructured
 
@@ -64,7 +65,9 @@ class GradualPruner(_Masks):
 
     ``pattern``: of which kind, its own density is not used. The gates of a stacked parameter [G H, H] are
     pruned one by one, so that blocks and diagonals are those of the imported cell. ``choose``: by name.
-    Raises ValueError where nothing is chosen or the pattern has no density or does not fit.
+    ``together``: one threshold for all gates of all chosen parameters, so that each gets the density that its
+    magnitudes earn; for ``sparse`` and ``blocks``. Raises ValueError where nothing is chosen or the pattern
+    has no density or does not fit, CompileError E710 for a pattern that gates cannot share.
     """
 
     def __init__(
@@ -73,9 +76,10 @@ class GradualPruner(_Masks):
         schedule: ZhuGupta,
         pattern: Pattern = _RECURRENT,
         choose: Callable[[str], bool] = is_recurrent,
+        together: bool = False,
     ) -> None:
         super().__init__(module, choose)
-        self.schedule, self.pattern = schedule, pattern
+        self.schedule, self.pattern, self.together = schedule, pattern, together
         final = pattern.at_density(1 - schedule.final)
         if final is None:
             raise ValueError(f"{pattern.describe()} has no density to choose")
@@ -83,6 +87,8 @@ class GradualPruner(_Masks):
             for gate in _gates(_array(parameter)):
                 if why := final.shape_error(*gate.shape):
                     raise ValueError(f"'{name}' cannot be {final.describe()}: {why}")
+        if together:
+            self._patterns(self._scores(), final)
 
     def step(self) -> None:
         """After a step of the optimiser: new masks where they are due, and the weights masked."""
@@ -90,11 +96,24 @@ class GradualPruner(_Masks):
             density = 1 - self.schedule.sparsity(self.now)
             pattern = self.pattern.at_density(density)
             assert pattern is not None, "refused above"
-            for name, parameter in self.parameters.items():
-                scores = _array(parameter) ** 2
-                self._set(name, np.concatenate([pattern.best_mask(gate) for gate in _gates(scores)]))
+            scores = self._scores()
+            for name, own in self._patterns(scores, pattern).items():
+                masks = [p.best_mask(gate) for p, gate in zip(own, scores[name], strict=True)]
+                self._set(name, np.concatenate(masks))
         self._apply()
         self.now += 1
+
+    def _scores(self) -> dict[str, list[NDArray[np.float64]]]:
+        return {name: _gates(_array(parameter) ** 2) for name, parameter in self.parameters.items()}
+
+    def _patterns(
+        self, scores: Mapping[str, list[NDArray[np.float64]]], pattern: Pattern
+    ) -> dict[str, list[Pattern]]:
+        """What each gate of each parameter keeps."""
+        if not self.together:
+            return {name: [pattern] * len(gates) for name, gates in scores.items()}
+        shared = shares({(n, i): g for n, gates in scores.items() for i, g in enumerate(gates)}, pattern)
+        return {name: [shared[name, i] for i in range(len(gates))] for name, gates in scores.items()}
 
 
 class ThresholdPruner(_Masks):

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sprnnc.diagnostics import CompileError
 from sprnnc.pruning import GradualPruner, Narang, ThresholdPruner, ZhuGupta, q_of
 from sprnnc.pruning.training import is_recurrent
-from sprnnc.sparsity.patterns import BlockDiagonal, Blocks, Unstructured, WithDiagonal
+from sprnnc.sparsity.patterns import Balanced, BlockDiagonal, Blocks, Unstructured, WithDiagonal
 
 
 class Tensor:
@@ -114,6 +115,24 @@ def test_gradual_pruning_ends_at_the_pattern_and_stays_there(pattern: Any) -> No
         assert pattern.at_density(0.25).violation(gate != 0) is None
     assert pruner.density["rnn.weight_hh_l0"] == pytest.approx(densities[-1])
     np.testing.assert_array_equal(module.parameters["rnn.weight_ih_l0"].values, before)
+
+
+def test_gates_pruned_together_share_one_threshold() -> None:
+    module = Module()
+    module.u[:16] *= 4  # a gate with larger weights
+    before = np.abs(module.u)
+    pruner = GradualPruner(module, ZhuGupta(final=0.75, start=0, prunings=1), together=True)
+    pruner.step()
+    pruner.step()
+    kept = module.u != 0
+    assert kept.mean() == pytest.approx(0.25)
+    assert before[kept].min() > before[~kept].max()
+    assert kept[:16].mean() > 2 * kept[16:].mean()
+
+
+def test_gates_cannot_share_a_pattern_with_equal_counts() -> None:
+    with pytest.raises(CompileError, match="E710"):
+        GradualPruner(Module(), ZhuGupta(0.5, 0, 1), Balanced(0.5, 4), together=True)
 
 
 def test_threshold_pruning_drops_below_the_threshold_for_good() -> None:

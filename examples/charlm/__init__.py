@@ -1,0 +1,1 @@
+"""A character language model of Python: trained, pruned, compiled, measured, and shown."""
