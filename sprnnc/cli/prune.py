@@ -137,6 +137,9 @@ def _contents(sources: Sequence[Path], weights: Sequence[Path], layers: Sequence
         files[source.name] = layer.text.encode()
         name = source.with_suffix(weight.suffix).name
         files[name] = weight_file_bytes(Path(name), layer.tensors)
+        state = source.with_suffix(".state.safetensors")  # of an imported layer, which starts there still
+        if state.is_file():
+            files[state.name] = state.read_bytes()
     return files
 
 

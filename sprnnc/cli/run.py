@@ -13,7 +13,7 @@ from sprnn_runtime import container
 
 from sprnnc.artifact import Artifact
 from sprnnc.cell.ir import DType
-from sprnnc.cli.array_file import read_array
+from sprnnc.cli.array_file import read_array, read_states
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.options import seed
 from sprnnc.cli.progress import progress
@@ -27,6 +27,7 @@ examples:
   sprnnc run lstm.sprnnx --check
   sprnnc run lstm.sprnnx --device sim --steps 16 --seed 7 --check
   sprnnc run lstm.sprnnx --input x.npy --output y.npy
+  sprnnc run lstm.sprnnx --input x.npy --state speech.state.safetensors
 
 The input is a float array [steps, batch, input size]. With --check the exit code is 3 if the
 error, ||y - reference|| / ||reference||, is above 1e-5 (fp32) or 1e-2 (fp16, bf16).
@@ -51,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=DEVICES, default="auto", help="auto takes cuda, then sim, then reference"
     )
+    parser.add_argument(
+        "--state",
+        metavar="FILE",
+        help="states at the start, a .safetensors or .npz file, [batch, size] each (default: zeros)",
+    )
     parser.add_argument("--check", action="store_true", help="compare with the reference")
     parser.add_argument("--output", metavar="Y.npy", help="write y, float32 [steps, batch, output size]")
 
@@ -62,10 +68,11 @@ def run(args: argparse.Namespace) -> Exit:
         x = read_array(Path(args.input))
     else:
         x = _random_input(artifact, DEFAULT_STEPS if args.steps is None else args.steps, args.seed)
+    state = {} if args.state is None else read_states(Path(args.state))
     if args.output is not None:
         container.check_writable(Path(args.output))  # before the work, not after it
     with progress(f"running {args.artifact} on {args.device}"):
-        result = execute(artifact, x, device=args.device, check=args.check, seed=args.seed)
+        result = execute(artifact, x, state, device=args.device, check=args.check, seed=args.seed)
     if args.output is not None:
         container.write_file(Path(args.output), container.array_bytes(_float32(result.y)))
     if result.note:

@@ -47,10 +47,12 @@ def test_python_of_importing_runs(model: dict[str, np.ndarray]) -> None:
         def state_dict(self) -> dict[str, np.ndarray]:
             return model
 
-    names = {"sprnnc": sprnnc, "module": Module()}
-    (code,) = blocks("importing.md", "python")
-    exec(code, names)
+    x = np.random.default_rng(0).standard_normal((9, 2, 8)).astype(np.float32)
+    names = {"sprnnc": sprnnc, "module": Module(), "x": x}
+    for code in blocks("importing.md", "python"):
+        exec(code, names)
     assert names["artifact"].model.cell.name == "LSTM"
+    assert names["y"].shape == (9, 2, HIDDEN) and not names["y"][4:, 1].any()
 
 
 def test_python_of_pruning_runs() -> None:

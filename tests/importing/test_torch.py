@@ -88,9 +88,8 @@ def test_an_exported_onnx_model_agrees_with_torch(seed: int, tmp_path: Path) -> 
     layers = import_file(tmp_path / "m.onnx")
     ways = 2 if module.bidirectional else 1
     assert len(layers) == module.num_layers * ways
-    y = x.numpy().astype(np.float64)
-    for depth in range(module.num_layers):  # nodes lie in the order of the layers
-        y = run_imported(layers[depth * ways : (depth + 1) * ways], y)
+    assert [layer.depth for layer in layers] == [d for d in range(module.num_layers) for _ in range(ways)]
+    y = run_imported(layers, x.numpy().astype(np.float64))
     with torch.no_grad():
         expected = module.double()(given.double())[0]
     expected = (expected.transpose(0, 1) if module.batch_first else expected).numpy()
