@@ -69,7 +69,8 @@ def _nothing_recurrent(there: list[str], path: Path) -> CompileError:
     return fail(
         "E701",
         f"{path} holds no recurrent node: its operators are {', '.join(map(shown, there[:12])) or 'none'}",
-        help=f"{', '.join(OPERATORS)} nodes are imported; write any other cell by hand, see docs/language.md",
+        help=f"{', '.join(OPERATORS)} nodes are imported (torch.onnx.export keeps nn.RNN as one with "
+        "dynamo=False); write any other cell by hand, see docs/language.md",
     )
 
 

@@ -216,6 +216,7 @@ def test_a_model_without_recurrent_nodes_lists_its_operators(tmp_path: Path) -> 
         imported(model, tmp_path)
     assert "its operators are com.microsoft.DynamicQuantizeLSTM, Relu" in str(raised.value)
     assert "LSTM, GRU, RNN nodes are imported" in str(raised.value)
+    assert "dynamo=False" in str(raised.value)
 
 
 def with_external_data(folder: Path, location: str, **entries: str) -> Path:
