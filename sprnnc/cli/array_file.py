@@ -37,7 +37,7 @@ def read_array(path: Path) -> NDArray[np.float32]:
         return array.astype(np.float32)
 
 
-def read_states(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
     """Every array of a ``.safetensors`` or ``.npz`` file by name, as float32.
 
     Raises CompileError E302 for an unusable file and E306 for another type than floats.
@@ -52,3 +52,17 @@ def read_states(path: Path) -> dict[str, NDArray[np.float32]]:
                 )
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf
             return {name: np.array(entry.read(), np.float32) for name, entry in entries.items()}
+
+
+def read_data(path: Path) -> NDArray[np.float32]:
+    """The array of a ``.npy`` file; of a ``.npz`` or ``.safetensors`` file the one called x, or the only one.
+
+    Raises CompileError E302, E306, E604 and E616 for unusable files, and E604 where it is not clear which.
+    """
+    if path.suffix not in (".npz", ".safetensors"):
+        return read_array(path)
+    arrays = read_arrays(path)
+    if "x" in arrays or len(arrays) == 1:
+        return arrays.get("x", next(iter(arrays.values())))
+    listed = ", ".join(map(shown, list(arrays)[:12])) or "none"
+    raise fail("E604", f"{path} holds several arrays or none: {listed}", help="call the input x")

@@ -13,13 +13,12 @@ from sprnn_runtime import container
 
 from sprnnc.artifact import Artifact
 from sprnnc.cell.ir import DType
-from sprnnc.cli.array_file import read_array, read_states
+from sprnnc.cli.array_file import read_array, read_arrays
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.options import seed
 from sprnnc.cli.progress import progress
-from sprnnc.diagnostics import fail
+from sprnnc.cli.random_input import DEFAULT_STEPS, random_input
 from sprnnc.executors import DEVICES, Run, execute
-from sprnnc.machine import memory_bytes
 
 HELP = "run an artifact on an input, or on a random one"
 EXAMPLES = """\
@@ -32,7 +31,6 @@ examples:
 The input is a float array [steps, batch, input size]. With --check the exit code is 3 if the
 error, ||y - reference|| / ||reference||, is above 1e-5 (fp32) or 1e-2 (fp16, bf16).
 """
-DEFAULT_STEPS = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,8 +65,8 @@ def run(args: argparse.Namespace) -> Exit:
     if args.input is not None:
         x = read_array(Path(args.input))
     else:
-        x = _random_input(artifact, DEFAULT_STEPS if args.steps is None else args.steps, args.seed)
-    state = {} if args.state is None else read_states(Path(args.state))
+        x = random_input(artifact, DEFAULT_STEPS if args.steps is None else args.steps, args.seed)
+    state = {} if args.state is None else read_arrays(Path(args.state))
     if args.output is not None:
         container.check_writable(Path(args.output))  # before the work, not after it
     with progress(f"running {args.artifact} on {args.device}"):
@@ -80,22 +78,6 @@ def run(args: argparse.Namespace) -> Exit:
     for name, value in _summary(result):
         print(f"{name:<8} {value}")
     return Exit.OK if result.error is None else _verdict(result.error, artifact.plan.dtype)
-
-
-def _random_input(artifact: Artifact, steps: int, seed: int) -> NDArray[np.float32]:
-    """Standard normal float32 [steps, batch, input size]."""
-    if steps < 1:
-        raise fail("E604", f"cannot run {steps} steps", help="give --steps 1 or more")
-    step_bytes = 4 * artifact.manifest.batch * (artifact.manifest.input_size + artifact.manifest.output_size)
-    fitting = memory_bytes() // step_bytes
-    if steps > fitting:
-        raise fail(
-            "E406",
-            f"input and output of {steps} steps do not fit this machine's memory",
-            help=f"up to {fitting} steps would",
-        )
-    shape = (steps, artifact.manifest.batch, artifact.manifest.input_size)
-    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
 def _float32(y: NDArray[Any]) -> NDArray[np.float32]:
