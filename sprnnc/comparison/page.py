@@ -155,17 +155,17 @@ def _time_lines(c: Comparison) -> tuple[Chart, ...]:
 
 
 def _densities(c: Comparison) -> Chart:
-    """Two bars a matrix."""
+    """Two bars a matrix, in the middle of four places."""
     names = list(dict.fromkeys([*c.a.densities, *c.b.densities]))
     layers = []
     for at, (style, side) in enumerate(zip(_STYLES, (c.a, c.b), strict=True)):
-        bars = np.zeros(3 * len(names))
-        bars[at::3] = [side.densities.get(name, 0.0) for name in names]
+        bars = np.zeros(4 * len(names))
+        bars[1 + at :: 4] = [side.densities.get(name, 0.0) for name in names]
         layers.append((style, bars))
     return Chart(
         title="Share of each matrix that is not zero",
         spoken="; ".join(" ".join(row) for row in densities(c)),
-        width=3 * len(names),
+        width=4 * len(names),
         height=1,
         pixels=_COLUMN_PIXELS,
         shapes=stacked_columns(layers, 1),
