@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import sys
+from glob import glob
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import density_plot
 from sprnnc.cli.main import main
 from sprnnc.diagnostics import CompileError
 from sprnnc.importing import import_file
@@ -99,10 +101,15 @@ def test_commands_of_the_page_run(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "docs", "docs")
     lines = "".join(re.findall(r"^```sh\n(.*?)^```", PAGE, re.M | re.S)).splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 9
     for line in lines:
-        program, *arguments = shlex.split(line)
-        if program == "python":
+        program, *words = shlex.split(line)
+        arguments = [
+            a for word in words for a in (sorted(glob(word)) if word.endswith("*.sprnn") else [word])
+        ]
+        if arguments[:2] == ["-m", "benchmarks.density_plot"]:
+            density_plot.main(arguments[2:])
+        elif program == "python":
             monkeypatch.setattr(example, "DENSITIES", (1.0,))
             monkeypatch.setattr(sys, "argv", [*arguments, "--page", "docs/silero.md"])
             example.main()
@@ -110,5 +117,8 @@ def test_commands_of_the_page_run(
             assert program == "sprnnc" and main(arguments) == 0, (line, capsys.readouterr().err)
     assert "937 steps of silero/x.npy" in capsys.readouterr().out
     assert Path("silero.html").exists()
+    drawn, kept = (Path(p).read_text() for p in ("density.svg", "docs/silero_density.svg"))
+    numbers = re.compile(r">([\d.]+\.\d%)<")
+    assert numbers.findall(drawn) == numbers.findall(kept) and len(numbers.findall(kept)) == 8
     written = Path("docs/silero.md").read_text(encoding="utf-8")
     assert len(re.findall(r"^\| [\d.]+ \|", written, re.M)) == 1 and written.count("\n## ") == 1
