@@ -51,7 +51,8 @@ def test_gates_that_the_graph_puts_in_order_are_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(layer.tensors[name], tensor)
 
 
-def test_every_move_gives_what_the_evaluator_gives(tmp_path: Path) -> None:
+def moved_weights() -> onnx.ModelProto:
+    """A GRU whose W goes through every move."""
     tensors = parameters("GRU", 1)
     nodes = [
         constant("stored", tensors["W"].transpose(2, 0, 1)[:, :, ::-1].copy()),
@@ -72,6 +73,11 @@ def test_every_move_gives_what_the_evaluator_gives(tmp_path: Path) -> None:
     ]
     model = with_nodes(model_of("GRU", tensors), *nodes, without=("W",))
     model.opset_import[0].version = 17
+    return model
+
+
+def test_every_move_gives_what_the_evaluator_gives(tmp_path: Path) -> None:
+    model = moved_weights()
     (layer,) = imported(model, tmp_path)
     expected = evaluated(model, X)
     got = run_imported([layer], X)

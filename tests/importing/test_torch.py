@@ -84,9 +84,18 @@ def test_half_precision_is_taken_over_bit_by_bit() -> None:
 
 def test_a_whole_module_in_a_file_is_refused(tmp_path: Path) -> None:
     torch.save(torch.nn.LSTM(3, 4), tmp_path / "m.pt")
-    with pytest.raises(CompileError, match="E707"):
+    with pytest.raises(CompileError, match=r"E707.*it asks for torch\.nn\.modules\.rnn\.LSTM") as raised:
         import_file(tmp_path / "m.pt")
+    assert "weights_only" not in str(raised.value)  # torch itself advises to load it all the same
     (tmp_path / "n.pt").write_bytes((tmp_path / "m.pt").read_bytes()[:300])
     with pytest.raises(CompileError, match=r"E302|E707"):
         import_file(tmp_path / "n.pt")
     assert sorted(os.listdir(tmp_path)) == ["m.pt", "n.pt"]
+
+
+@pytest.mark.filterwarnings("ignore")  # TorchScript is deprecated
+def test_an_archive_of_torchscript_is_refused(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 3)), tmp_path / "m.pt")
+    with pytest.raises(CompileError, match=r"E707.*TorchScript archive") as raised:
+        import_file(tmp_path / "m.pt")
+    assert "weights_only" not in str(raised.value)
