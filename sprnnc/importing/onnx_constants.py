@@ -6,7 +6,6 @@ twice what was read for it.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprnnc.diagnostics import fail, shown
-from sprnnc.importing.onnx_file import integer_array, tensor_array
+from sprnnc.importing.onnx_file import FLOATS, integer_array, numpy_type, tensor_array
 
 STANDARD = ("", "ai.onnx")  # the domains of the operators that ONNX itself defines
 Array = NDArray[Any]
@@ -159,8 +158,8 @@ def _identity(arrays: Sequence[Array], settings: _Settings, output: int) -> Arra
 
 def _cast(arrays: Sequence[Array], settings: _Settings, output: int) -> Array:
     """Rounded to the type that is asked for, where it is one of floats."""
-    kind = importlib.import_module("onnx.helper").tensor_dtype_to_np_dtype(settings.number("to", 1))
-    if str(kind) not in {"float16", "float32", "float64", "bfloat16"}:
+    kind = numpy_type(settings.number("to", 1))
+    if str(kind) not in FLOATS:
         raise _NotMoved
     with np.errstate(over="ignore"):  # becomes Inf, which is refused later
         return arrays[0].astype(kind).astype(np.float64)

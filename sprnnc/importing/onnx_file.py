@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sprnnc.diagnostics import fail, shown
 
-_FLOATS = {"float16", "float32", "float64", "bfloat16"}
+FLOATS = {"float16", "float32", "float64", "bfloat16"}
 _INTEGERS = {"int32", "int64"}
 
 
@@ -61,35 +61,37 @@ def tensor_array(tensor: Any, path: Path) -> NDArray[np.float64]:
 
     Raises CompileError E306 for another type than floats, E707 for data elsewhere, E302 for damaged ones.
     """
-    if str(_type_of(tensor)) not in _FLOATS:
+    kind = numpy_type(tensor.data_type)
+    if str(kind) not in FLOATS:
         raise fail(
             "E306",
-            f"{path}: tensor '{shown(tensor.name)}' has type {_type_of(tensor)}, which is not read",
-            help=f"import the model before it is quantised; read are {', '.join(sorted(_FLOATS))}",
+            f"{path}: tensor '{shown(tensor.name)}' has type {kind}, which is not read",
+            help=f"import the model before it is quantised; read are {', '.join(sorted(FLOATS))}",
         )
     return _array(tensor, path).astype(np.float64)
 
 
 def integer_array(tensor: Any, path: Path) -> NDArray[np.int64]:
     """The same for sizes, axes and lengths: int32 or int64, as int64."""
-    if str(_type_of(tensor)) not in _INTEGERS:
-        message = f"{path}: tensor '{shown(tensor.name)}' has type {_type_of(tensor)}, expected whole numbers"
+    kind = numpy_type(tensor.data_type)
+    if str(kind) not in _INTEGERS:
+        message = f"{path}: tensor '{shown(tensor.name)}' has type {kind}, expected whole numbers"
         raise fail("E306", message)
     return _array(tensor, path).astype(np.int64)
 
 
-def _type_of(tensor: Any) -> Any:
-    """Its NumPy type, or words for a number that stands for none."""
+def numpy_type(number: int) -> Any:
+    """The NumPy type that ONNX means by a number, or words where it means none."""
     try:
-        return importlib.import_module("onnx.helper").tensor_dtype_to_np_dtype(tensor.data_type)
+        return importlib.import_module("onnx.helper").tensor_dtype_to_np_dtype(number)
     except (KeyError, ValueError, TypeError):
-        return f"number {tensor.data_type}"
+        return f"number {number}"
 
 
 def _array(tensor: Any, path: Path) -> NDArray[Any]:
     try:
         if tensor.data_location == tensor.EXTERNAL:
-            kind = _type_of(tensor)
+            kind = numpy_type(tensor.data_type)
             data = _external_bytes(tensor, path, math.prod(tensor.dims) * kind.itemsize)
             return np.frombuffer(data, kind).reshape(tuple(tensor.dims))
         return np.asarray(importlib.import_module("onnx.numpy_helper").to_array(tensor))

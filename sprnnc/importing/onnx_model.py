@@ -56,12 +56,13 @@ def _places(nodes: Sequence[FoundNode], parts: Sequence[Sequence[Direction]]) ->
     places: list[_Place] = []
     for node, ways, stack in zip(nodes, parts, stacks, strict=True):
         below = node.feeder()
-        under, width = by_output.get(below.output[0] if below is not None else "", (None, 0))
+        under, width = (None, 0) if below is None else by_output.get(below.output[0], (None, 0))
         place = _Place(under.stack, under.depth + 1) if under else _Place(stack, 0)
         if place in places or (under and width != ways[0].layer.form.inputs):
             place = _Place(stack, 0)
-        by_output[node.node.output[0]] = place, sum(d.layer.form.hidden for d in ways)
         places.append(place)
+        for output in node.node.output[:1]:
+            by_output[output] = place, sum(d.layer.form.hidden for d in ways)
     return places
 
 

@@ -243,3 +243,19 @@ def test_onnxruntime_means_the_same_by_lengths(tmp_path: Path) -> None:
 
 def test_what_is_moved_is_a_list_that_copies_only() -> None:
     assert not {"Add", "Mul", "MatMul", "Expand", "Tile", "If", "Loop"} & set(onnx_constants._MOVES)
+
+
+@pytest.mark.parametrize("number", [0, 7, 45])
+def test_weights_that_are_cast_to_no_float_are_computed(number: int, tmp_path: Path) -> None:
+    tensors = parameters("GRU", 1)
+    nodes = [constant("w", tensors["W"]), helper.make_node("Cast", ["w"], ["W"], to=number)]
+    with pytest.raises(CompileError, match="W of GRU 'rnn' is computed from 'W'"):
+        imported(with_nodes(model_of("GRU", tensors), *nodes, without=("W",)), tmp_path)
+
+
+@pytest.mark.parametrize("outputs", [[], [""], ["", "h"]])
+def test_a_node_without_a_sequence_feeds_none(outputs: list[str], tmp_path: Path) -> None:
+    model = two_layers(SQUEEZE)
+    del model.graph.node[0].output[:]
+    model.graph.node[0].output.extend(outputs)
+    assert [(layer.depth, layer.stack) for layer in imported(model, tmp_path)] == [(0, "rnn"), (0, "top")]
