@@ -18,7 +18,7 @@ EXAMPLES = """\
 examples:
   sprnnc import speech.safetensors -o speech
   sprnnc import tagger.safetensors -o tagger --nonlinearity relu
-  sprnnc import vad.onnx -o vad
+  sprnnc import vad.onnx -o vad --only "*decoder/rnn/LSTM"
   sprnnc compile speech/encoder_l0.sprnn --weights speech/encoder_l0.safetensors
 
 Each layer and direction becomes a .sprnn and a .safetensors file, and is run beside the equations it
@@ -36,13 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("tanh", "relu"),
         help="of nn.RNN in a state_dict, where shapes do not tell",
     )
+    parser.add_argument(
+        "--only",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a module of a state_dict or a node of an ONNX model, or several: encoder.*; repeatable",
+    )
 
 
 def run(args: argparse.Namespace) -> Exit:
     """Writes all files or none. Raises CompileError for what cannot be imported, SprnnError E605."""
     folder = Path(args.output)
     with progress(f"importing {args.file}"):
-        layers = import_file(args.file, args.nonlinearity)
+        layers = import_file(args.file, args.nonlinearity, args.only)
         write_folder(folder, files_of(layers))
     for layer in layers:
         print(_summary(layer, folder))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from sprnn_runtime import SprnnError
 
-from sprnnc.cli import bench, check, compile, explain, export, import_, prune, run
+from sprnnc.cli import bench, check, compare, compile, explain, export, import_, prune, run
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.options import HelpFormatter
 from sprnnc.diagnostics import CompileError
@@ -24,6 +24,7 @@ COMMANDS = {
     "compile": compile,
     "run": run,
     "explain": explain,
+    "compare": compare,
     "bench": bench,
     "export": export,
 }

@@ -10,6 +10,7 @@ import numpy as np
 
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.progress import progress
+from sprnnc.cli.weights_beside import weights_beside
 from sprnnc.compiler import read_source
 from sprnnc.diagnostics import fail
 from sprnnc.folder import write_folder
@@ -37,7 +38,6 @@ examples:
 What is kept has the largest magnitudes that the pattern allows. Matrices that multiply inputs only are
 left as they are, unless --only names them. Training the rest again regains most of what pruning costs.
 """
-_SUFFIXES = (".safetensors", ".npz")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,17 +102,7 @@ def _weight_files(sources: Sequence[Path], given: str | None) -> list[Path]:
                 help="leave it out: those of lstm.sprnn are looked for in lstm.safetensors and lstm.npz",
             )
         return [Path(given)]
-    return [_beside(source) for source in sources]
-
-
-def _beside(source: Path) -> Path:
-    there = [p for p in map(source.with_suffix, _SUFFIXES) if p.exists()]
-    if len(there) == 1:
-        return there[0]
-    found = "both are there" if there else "neither is there"
-    wanted = " or ".join(str(source.with_suffix(s)) for s in _SUFFIXES)
-    message = f"the weights of {source} should be {wanted}: {found}"
-    raise fail("E713", message, help="name them with --weights")
+    return [weights_beside(source) for source in sources]
 
 
 def _refuse_clashes(folder: Path, sources: Sequence[Path], weights: Sequence[Path]) -> None:
@@ -137,6 +127,9 @@ def _contents(sources: Sequence[Path], weights: Sequence[Path], layers: Sequence
         files[source.name] = layer.text.encode()
         name = source.with_suffix(weight.suffix).name
         files[name] = weight_file_bytes(Path(name), layer.tensors)
+        state = source.with_suffix(".state.safetensors")  # of an imported layer, which starts there still
+        if state.is_file():
+            files[state.name] = state.read_bytes()
     return files
 
 

@@ -13,13 +13,12 @@ from sprnn_runtime import container
 
 from sprnnc.artifact import Artifact
 from sprnnc.cell.ir import DType
-from sprnnc.cli.array_file import read_array
+from sprnnc.cli.array_file import read_array, read_arrays
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.options import seed
 from sprnnc.cli.progress import progress
-from sprnnc.diagnostics import fail
+from sprnnc.cli.random_input import DEFAULT_STEPS, random_input
 from sprnnc.executors import DEVICES, Run, execute
-from sprnnc.machine import memory_bytes
 
 HELP = "run an artifact on an input, or on a random one"
 EXAMPLES = """\
@@ -27,11 +26,11 @@ examples:
   sprnnc run lstm.sprnnx --check
   sprnnc run lstm.sprnnx --device sim --steps 16 --seed 7 --check
   sprnnc run lstm.sprnnx --input x.npy --output y.npy
+  sprnnc run lstm.sprnnx --input x.npy --state speech.state.safetensors
 
 The input is a float array [steps, batch, input size]. With --check the exit code is 3 if the
 error, ||y - reference|| / ||reference||, is above 1e-5 (fp32) or 1e-2 (fp16, bf16).
 """
-DEFAULT_STEPS = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=DEVICES, default="auto", help="auto takes cuda, then sim, then reference"
     )
+    parser.add_argument(
+        "--state",
+        metavar="FILE",
+        help="states at the start, a .safetensors or .npz file, [batch, size] each (default: zeros)",
+    )
     parser.add_argument("--check", action="store_true", help="compare with the reference")
     parser.add_argument("--output", metavar="Y.npy", help="write y, float32 [steps, batch, output size]")
 
@@ -61,11 +65,12 @@ def run(args: argparse.Namespace) -> Exit:
     if args.input is not None:
         x = read_array(Path(args.input))
     else:
-        x = _random_input(artifact, DEFAULT_STEPS if args.steps is None else args.steps, args.seed)
+        x = random_input(artifact, DEFAULT_STEPS if args.steps is None else args.steps, args.seed)
+    state = {} if args.state is None else read_arrays(Path(args.state))
     if args.output is not None:
         container.check_writable(Path(args.output))  # before the work, not after it
     with progress(f"running {args.artifact} on {args.device}"):
-        result = execute(artifact, x, device=args.device, check=args.check, seed=args.seed)
+        result = execute(artifact, x, state, device=args.device, check=args.check, seed=args.seed)
     if args.output is not None:
         container.write_file(Path(args.output), container.array_bytes(_float32(result.y)))
     if result.note:
@@ -73,22 +78,6 @@ def run(args: argparse.Namespace) -> Exit:
     for name, value in _summary(result):
         print(f"{name:<8} {value}")
     return Exit.OK if result.error is None else _verdict(result.error, artifact.plan.dtype)
-
-
-def _random_input(artifact: Artifact, steps: int, seed: int) -> NDArray[np.float32]:
-    """Standard normal float32 [steps, batch, input size]."""
-    if steps < 1:
-        raise fail("E604", f"cannot run {steps} steps", help="give --steps 1 or more")
-    step_bytes = 4 * artifact.manifest.batch * (artifact.manifest.input_size + artifact.manifest.output_size)
-    fitting = memory_bytes() // step_bytes
-    if steps > fitting:
-        raise fail(
-            "E406",
-            f"input and output of {steps} steps do not fit this machine's memory",
-            help=f"up to {fitting} steps would",
-        )
-    shape = (steps, artifact.manifest.batch, artifact.manifest.input_size)
-    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
 def _float32(y: NDArray[Any]) -> NDArray[np.float32]:

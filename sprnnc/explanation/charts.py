@@ -37,7 +37,7 @@ class Chart:
     """A drawing in a box of ``width`` x ``height`` units, shown ``pixels`` high and as wide as the page.
 
     ``top`` and ``bottom`` name the ends of the vertical axis, ``ticks`` the horizontal one from left to
-    right. ``spoken``: what it shows, for whoever cannot see it.
+    right, or, where ``centred``, parts of equal width. ``spoken``: what it shows, for whoever cannot see it.
     """
 
     title: str
@@ -50,6 +50,7 @@ class Chart:
     top: str = ""
     bottom: str = ""
     ticks: tuple[str, ...] = ()
+    centred: bool = False
 
 
 def rectangle(x: float, y: float, width: float, height: float) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,12 +58,21 @@ def read_pickled(path: Path) -> dict[str, NDArray[Any]]:
         with warnings.catch_warnings(action="ignore"):  # what it cannot read it raises besides
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        asks = f" (it asks for {shown(named[1])})" if named else ""
         raise fail(
             "E707",
-            f"{path} holds more than tensors, and code in it is never run: {str(error).splitlines()[0]}",
-            help=f"save its tensors alone: {_SAVE}",
+            f"{path} holds more than tensors{asks}, and code in it is never run",
+            help=f"where the model was made, save its tensors alone: {_SAVE}",
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        if "TorchScript" in str(error):
+            raise fail(
+                "E707",
+                f"{path} is a TorchScript archive, which holds code, and code in it is never run",
+                help="where it may be trusted, save the tensors of torch.jit.load(FILE).state_dict() "
+                "by safetensors.torch.save_file",
+            ) from error
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise fail("E302", f"cannot read {path}: {first}", help=f"save it as safetensors: {_SAVE}") from error
     return arrays_of(_state_dict(loaded))

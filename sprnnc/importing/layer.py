@@ -38,6 +38,7 @@ class ImportedLayer:
     ``source`` and ``tensors`` are what ``sprnnc.compile`` takes: the text, and float32 arrays by name.
     ``reverse``: it must be given its input backwards, and gives its output backwards.
     ``initial``: states at the start that the origin fixes, float32 [B, size]; the others are zero or given.
+    ``lengths``: steps of each column, where the origin fixes them; empty where it does not.
     ``stack`` and ``depth``: layers of one stack have the same name, and lie at depths from 0.
     ``error``: ||y - origin|| / ||origin|| on random input.
     """
@@ -52,4 +53,5 @@ class ImportedLayer:
     stack: str = ""
     depth: int = 0
     initial: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    lengths: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from sprnnc.importing.pytorch import from_tensors
 
 
 def from_module(module: Any) -> list[ImportedLayer]:
-    """An ``nn.LSTM``, ``nn.GRU``, ``nn.RNN`` or one of their cells; or a model, if all its nn.RNN use tanh.
+    """An ``nn.LSTM``, ``nn.GRU``, ``nn.RNN`` or one of their cells; or a model that holds some.
 
     One result a layer and direction, those of a layer together; ``result.source`` and ``result.tensors`` are
     what ``sprnnc.compile`` takes. ``batch_first`` and dropout do not change a cell: the compiled layer
@@ -24,24 +24,27 @@ def from_module(module: Any) -> list[ImportedLayer]:
             f"{type(module).__name__} is not a module: it has no state_dict",
             help="give an nn.LSTM, nn.GRU or nn.RNN, or from_state_dict a mapping of tensors by name",
         )
-    return from_state_dict(module.state_dict(), _nonlinearity(module), where=type(module).__name__)
+    return from_state_dict(module.state_dict(), _nonlinearities(module), where=type(module).__name__)
 
 
 def from_state_dict(
-    tensors: Mapping[str, Any], nonlinearity: str | None = None, *, where: str = "state_dict"
+    tensors: Mapping[str, Any],
+    nonlinearity: str | Mapping[str, str] | None = None,
+    *,
+    where: str = "state_dict",
 ) -> list[ImportedLayer]:
     """Tensors of torch, or arrays, by name: every recurrent layer and direction among them.
 
-    ``nonlinearity``: ``tanh`` or ``relu``, where an nn.RNN is among them. Raises CompileError E701 to E706.
+    ``nonlinearity``: ``tanh`` or ``relu``, where an nn.RNN is among them, or one for each module by name.
+    Raises CompileError E701 to E706.
     """
     return from_tensors(arrays_of(tensors), where, nonlinearity)
 
 
-def _nonlinearity(module: Any) -> str | None:
-    """What the module's own nn.RNN apply; None where they differ or there are none."""
-    parts = [m for m in (getattr(module, "modules", None) or (lambda: [module]))()]
-    found = {kind for part in parts if (kind := _own_nonlinearity(part))}
-    return found.pop() if len(found) == 1 else None
+def _nonlinearities(module: Any) -> dict[str, str]:
+    """What each nn.RNN applies, by its name in the model."""
+    parts = getattr(module, "named_modules", None) or (lambda: [("", module)])
+    return {str(name): kind for name, part in parts() if (kind := _own_nonlinearity(part))}
 
 
 def _own_nonlinearity(module: Any) -> str | None:

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import TypeVar
+
+from sprnnc.diagnostics import fail, shown
+
+Thing = TypeVar("Thing")
 
 
 def file_name(*parts: str) -> str:
@@ -25,3 +31,24 @@ def all_different(names: Iterable[str]) -> list[str]:
         seen.add(new.lower())
         result.append(new)
     return result
+
+
+def choose(things: Sequence[Thing], names: Sequence[str], only: Sequence[str], what: str) -> list[Thing]:
+    """Those that one of ``only`` names, as they are called or as a file would be; all where it is empty.
+
+    ``*`` stands for any letters; where several have a name, their files' have numbers: ``rnn_2``. Raises
+    CompileError E708 for one that names nothing. ``what``: the things in one word, for the message.
+    """
+    if not only:
+        return list(things)
+    both = list(zip(names, all_different(map(file_name, names)), strict=True))
+    for wanted in only:
+        if not any(_called(wanted, *pair) for pair in both):
+            listed = ", ".join(shown(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
+            raise fail("E708", f"there is no {what} called '{shown(wanted)}'", help=f"there are {listed}")
+    chosen = zip(things, both, strict=True)
+    return [thing for thing, pair in chosen if any(_called(wanted, *pair) for wanted in only)]
+
+
+def _called(wanted: str, name: str, as_file: str) -> bool:
+    return wanted == name or fnmatchcase(name, wanted) or fnmatchcase(as_file, wanted)

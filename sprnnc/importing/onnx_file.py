@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sprnnc.diagnostics import fail, shown
 
-_FLOATS = {"float16", "float32", "float64", "bfloat16"}
+FLOATS = {"float16", "float32", "float64", "bfloat16"}
+_INTEGERS = {"int32", "int64"}
 
 
 def read_onnx(path: Path) -> Any:
@@ -56,30 +57,49 @@ def _names_are_text(message: Any) -> bool:
 
 
 def tensor_array(tensor: Any, path: Path) -> NDArray[np.float64]:
-    """An initializer's numbers as float64; those outside the file only from its own folder.
+    """A stored tensor's numbers as float64; those outside the file only from its own folder.
 
     Raises CompileError E306 for another type than floats, E707 for data elsewhere, E302 for damaged ones.
     """
-    helper = importlib.import_module("onnx.numpy_helper")
-    name = shown(tensor.name)
-    try:
-        kind = importlib.import_module("onnx.helper").tensor_dtype_to_np_dtype(tensor.data_type)
-    except (KeyError, ValueError, TypeError):  # a number that stands for no type
-        kind = f"number {tensor.data_type}"
-    if str(kind) not in _FLOATS:
+    kind = numpy_type(tensor.data_type)
+    if str(kind) not in FLOATS:
         raise fail(
             "E306",
-            f"{path}: tensor '{name}' has type {kind}, which is not read",
-            help=f"import the model before it is quantised; read are {', '.join(sorted(_FLOATS))}",
+            f"{path}: tensor '{shown(tensor.name)}' has type {kind}, which is not read",
+            help=f"import the model before it is quantised; read are {', '.join(sorted(FLOATS))}",
         )
+    return _array(tensor, path).astype(np.float64)
+
+
+def integer_array(tensor: Any, path: Path) -> NDArray[np.int64]:
+    """The same for sizes, axes and lengths: int32 or int64, as int64."""
+    kind = numpy_type(tensor.data_type)
+    if str(kind) not in _INTEGERS:
+        message = f"{path}: tensor '{shown(tensor.name)}' has type {kind}, expected whole numbers"
+        raise fail("E306", message)
+    return _array(tensor, path).astype(np.int64)
+
+
+def numpy_type(number: int) -> Any:
+    """The NumPy type that ONNX means by a number, or words where it means none."""
+    try:
+        return importlib.import_module("onnx.helper").tensor_dtype_to_np_dtype(number)
+    except (KeyError, ValueError, TypeError):
+        return f"number {number}"
+
+
+def _array(tensor: Any, path: Path) -> NDArray[Any]:
     try:
         if tensor.data_location == tensor.EXTERNAL:
+            kind = numpy_type(tensor.data_type)
             data = _external_bytes(tensor, path, math.prod(tensor.dims) * kind.itemsize)
-            return np.frombuffer(data, kind).reshape(tuple(tensor.dims)).astype(np.float64)
-        return np.asarray(helper.to_array(tensor)).astype(np.float64)
+            return np.frombuffer(data, kind).reshape(tuple(tensor.dims))
+        return np.asarray(importlib.import_module("onnx.numpy_helper").to_array(tensor))
     except (ValueError, TypeError, OSError, OverflowError) as error:
         raise fail(
-            "E302", f"{path}: cannot read tensor '{name}': {error}", help="the file may be truncated"
+            "E302",
+            f"{path}: cannot read tensor '{shown(tensor.name)}': {error}",
+            help="the file may be truncated",
         ) from error
 
 

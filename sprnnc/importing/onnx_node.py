@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sprnnc.diagnostics import CompileError, Diagnostic, fail, shown
 from sprnnc.importing.form import Kind
-from sprnnc.importing.onnx_file import tensor_array
+from sprnnc.importing.onnx_file import integer_array
 from sprnnc.importing.onnx_graph import FoundNode
 from sprnnc.importing.onnx_layer import OPERATORS, OnnxLayer
 
@@ -28,10 +28,11 @@ _KNOWN = {
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """A direction of a node: the layer, its states at the start if the file fixes them, and notes."""
+    """A direction of a node: the layer, states at the start and lengths if the file fixes them, and notes."""
 
     layer: OnnxLayer
     initial: dict[str, NDArray[np.float32]]
+    lengths: tuple[int, ...]
     notes: tuple[str, ...]
 
 
@@ -49,18 +50,15 @@ def directions_of(found: FoundNode, path: Path) -> list[Direction]:
     tensors = {name: _tensor(found, name, path) for name in ("W", "R", "B", "P")}
     _check_shapes(found, tensors, attributes, len(ways), path)
     initial, notes = _initial_states(found, attributes, tensors["R"].shape[2], len(ways), path)
+    lengths, more_notes = _lengths(found, path)
     kinds = _kinds(found.node.op_type, attributes, len(ways))
     result = []
     for at, (reverse, kind) in enumerate(zip(ways, kinds, strict=True)):
         b, p = (tensors[name][at] if tensors[name].size else None for name in ("B", "P"))
         layer = OnnxLayer(kind, tensors["W"][at], tensors["R"][at], b, p, reverse)
-        result.append(Direction(layer, {name: s[at] for name, s in initial.items()}, notes))
+        states = {name: s[at] for name, s in initial.items()}
+        result.append(Direction(layer, states, lengths, (*notes, *more_notes)))
     return result
-
-
-def node_name(node: Any) -> str:
-    """Its name, or that of its first output."""
-    return str(node.name or next(filter(None, node.output), node.op_type))
 
 
 def _value(attribute: Any) -> Any:
@@ -82,19 +80,13 @@ def _value(attribute: Any) -> Any:
 
 def _refusals(found: FoundNode, attributes: Mapping[str, Any], path: Path) -> list[Diagnostic]:
     """Everything that a node asks for and no cell can express."""
-    node, operator = found.node, found.node.op_type
-    where = f"{path}: {operator} '{shown(node_name(node))}'"
+    operator = found.node.op_type
+    where = f"{path}: {operator} '{shown(found.name)}'"
     errors = []
 
     def refuse(what: str, help: str) -> None:
         errors.append(Diagnostic("E703", f"{where} {what}, which is not supported", help=help))
 
-    if _input(node, "sequence_lens"):
-        refuse(
-            "reads sequence_lens",
-            "a compiled layer runs all columns of a batch for the same number of steps: export the model "
-            "without lengths, and run sequences of different lengths apart",
-        )
     ways = _DIRECTIONS.get(attributes.get("direction", "forward"))
     if ways is None:
         refuse(f"has direction {attributes['direction']!r}", f"directions are {', '.join(_DIRECTIONS)}")
@@ -139,14 +131,16 @@ def _tensor(found: FoundNode, name: str, path: Path) -> NDArray[np.float64]:
     source = _input(found.node, name)
     if not source and name not in ("W", "R"):
         return np.zeros(0)
-    if source not in found.constants:
+    values = found.constants.find(source)
+    if values is None:
         raise fail(
             "E702",
-            f"{path}: {name} of {found.node.op_type} '{shown(node_name(found.node))}' is computed from "
+            f"{path}: {name} of {found.node.op_type} '{shown(found.name)}' is computed from "
             f"'{shown(source)}', not stored",
-            help="fold constants when exporting, as torch.onnx.export does by default",
+            help="fold constants when exporting, as torch.onnx.export does by default; other nodes can be "
+            "imported without it, by --only NAME",
         )
-    return tensor_array(found.constants[source], path)
+    return values
 
 
 def _check_shapes(
@@ -172,7 +166,7 @@ def _check_shapes(
         got = tensors[name].shape
         if got != shape and (tensors[name].size or _input(found.node, name)):
             tensor = shown(_input(found.node, name))
-            of = f"{name} of {found.node.op_type} '{shown(node_name(found.node))}'"
+            of = f"{name} of {found.node.op_type} '{shown(found.name)}'"
             message = f"{path}: tensor '{tensor}', {of}, has shape {list(got)}, expected {list(shape)}"
             errors.append(Diagnostic("E702", message, help=f"{ways} directions, hidden_size {hidden}"))
     if errors:
@@ -186,8 +180,8 @@ def _initial_states(
     initial, notes = {}, []
     for state in ("h", "c") if found.node.op_type == "LSTM" else ("h",):
         source = _input(found.node, f"initial_{state}")
-        if source in found.constants:
-            values = tensor_array(found.constants[source], path)
+        values = found.constants.find(source) if source else None
+        if values is not None:
             if attributes.get("layout", 0) == 1 and values.ndim == 3:
                 values = values.swapaxes(0, 1)
             if values.ndim != 3 or values.shape[::2] != (ways, hidden):
@@ -195,6 +189,33 @@ def _initial_states(
                 raise fail("E702", f"{message}, expected [{ways}, batch, {hidden}] as initial_{state}")
             if values.any():
                 initial[state] = values.astype(np.float32)
-        elif source:
+        elif source and not found.constants.is_zero(source):
             notes.append(f"initial_{state} comes from '{shown(source)}': give it as the state when running")
     return initial, tuple(notes)
+
+
+def _lengths(found: FoundNode, path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Steps of each column where the file fixes them, and what to do about lengths that are given."""
+    source = _input(found.node, "sequence_lens")
+    if not source:
+        return (), ()
+    stored = found.constants.stored(source)
+    if stored is None:
+        return (), (f"columns end at '{shown(source)}': {_ENDS}",)
+    lengths = integer_array(stored, path)
+    if lengths.ndim != 1 or lengths.size == 0 or lengths.min() < 0:
+        message = f"{path}: tensor '{shown(source)}', sequence_lens of '{shown(found.name)}'"
+        raise fail("E702", f"{message}, is {lengths.tolist()!r:.80}, expected [batch] numbers of steps")
+    return tuple(lengths.tolist()), (f"columns end after {_listed(lengths)} steps: {_ENDS}",)
+
+
+# A column's outputs up to its end do not depend on what comes later; a reversed layer needs the turn.
+_ENDS = (
+    "run all of them to the longest, and take outputs past a column's end as zero; a reversed layer is "
+    "given each column turned around within its own length (sprnnc.importing.run_stack does both)"
+)
+
+
+def _listed(lengths: NDArray[np.int64]) -> str:
+    first = ", ".join(map(str, lengths[:8].tolist()))
+    return f"{first}, ..." if lengths.size > 8 else first

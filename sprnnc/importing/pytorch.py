@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from sprnnc.diagnostics import CompileError, Diagnostic, fail, shown
 from sprnnc.importing.agreement import agreement
 from sprnnc.importing.form import Kind, source_text
 from sprnnc.importing.layer import ImportedLayer
-from sprnnc.importing.names import all_different, file_name
+from sprnnc.importing.names import all_different, choose, file_name
 from sprnnc.importing.pytorch_layer import PyTorchLayer
 from sprnnc.importing.pytorch_names import TensorName, split_name
 
@@ -32,17 +32,22 @@ class _Group:
 
 
 def from_tensors(
-    tensors: Mapping[str, NDArray[Any]], where: str, nonlinearity: str | None = None
+    tensors: Mapping[str, NDArray[Any]],
+    where: str,
+    nonlinearity: str | Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
 ) -> list[ImportedLayer]:
     """Every recurrent layer and direction among ``tensors``, float arrays by their names in the state_dict.
 
     ``where``: the file or module, for messages. ``nonlinearity``: ``tanh`` or ``relu``, for nn.RNN, whose
-    shapes do not tell. Raises CompileError with all that is wrong: E701 no recurrent layer, E702 tensors
-    that are missing or do not fit each other, E705 no nonlinearity; E310 and E706 as ``agreement``.
+    shapes do not tell; or one for each module by name. ``only``: names of modules, ``*`` for any letters.
+    Raises CompileError with all that is wrong: E701 no recurrent layer, E702 tensors that are missing or do
+    not fit each other, E705 no nonlinearity, E708 no such module; E310 and E706 as ``agreement``.
     """
     groups = _grouped(tensors)
     if not groups:
         raise _nothing_recurrent(tensors, where)
+    groups = _chosen(groups, where, only)
     errors = [e for g in groups if (e := _shape_error(g, where))]
     errors += _stacking_errors(groups, where) if not errors else []
     if errors:
@@ -71,6 +76,17 @@ def _grouped(tensors: Mapping[str, NDArray[Any]]) -> list[_Group]:
             group.tensors[part] = group.tensors[part] * mask
     stacks = list(dict.fromkeys(g.name.prefix for g in groups.values()))
     return sorted(groups.values(), key=lambda g: (stacks.index(g.name.prefix), g.name.depth, g.name.reverse))
+
+
+def _chosen(groups: list[_Group], where: str, only: Sequence[str]) -> list[_Group]:
+    modules = list(dict.fromkeys(_module(g) for g in groups))
+    chosen = set(choose(modules, modules, only, f"recurrent module in {where}"))
+    return [g for g in groups if _module(g) in chosen]
+
+
+def _module(group: _Group) -> str:
+    """Its name in the model; empty where it is the model."""
+    return group.name.prefix.rstrip("./_")
 
 
 def _nothing_recurrent(tensors: Iterable[str], where: str) -> CompileError:
@@ -147,10 +163,12 @@ def _stacking_errors(groups: list[_Group], where: str) -> list[Diagnostic]:
     return errors
 
 
-def _origin(group: _Group, where: str, nonlinearity: str | None) -> PyTorchLayer:
+def _origin(group: _Group, where: str, nonlinearity: str | Mapping[str, str] | None) -> PyTorchLayer:
     rows, out = group.tensors["weight_hh"].shape
     kind = Kind.LSTM if "weight_hr" in group.tensors else _GATED.get(rows // out)
     if kind is None:
+        if isinstance(nonlinearity, Mapping):
+            nonlinearity = nonlinearity.get(_module(group))
         if nonlinearity not in NONLINEARITIES:
             raise fail(
                 "E705",

@@ -10,6 +10,7 @@ import pytest
 from numpy.lib.format import magic
 from sprnn_runtime import Unavailable
 
+from sprnnc.artifact import Artifact
 from sprnnc.cli import run
 from sprnnc.executors import execute, relative_error
 
@@ -234,3 +235,20 @@ def test_errors_between_what_is_not_finite_raise_no_warnings():
 def test_arrays_beyond_float32_raise_no_warnings(artifact, device):
     big = np.full((2, 2, 4), 1e300)
     assert np.isfinite(execute(artifact, big, {"h": np.full((2, 8), 1e300)}, device=device).y).any()
+
+
+def test_states_at_the_start_come_from_a_file(sprnnc, artifact, tmp_path):
+    state = np.random.default_rng(0).standard_normal((2, 8)).astype(np.float32)
+    np.savez(tmp_path / "s.npz", h=state)
+    x = np.zeros((3, 2, 4), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    outputs = ("--input", "x.npy", "--output", "y.npy", "--device", "reference")
+    assert sprnnc("run", artifact, *outputs, "--state", "s.npz").code == 0
+    loaded = Artifact.load(artifact)
+    expected = execute(loaded, x, {"h": state}, device="reference").y
+    np.testing.assert_allclose(np.load("y.npy"), expected, atol=1e-7)
+    np.savez(tmp_path / "s.npz", h=state[:1])
+    assert "state 'h' has shape [1, 8], expected [2, 8]" in sprnnc("run", artifact, "--state", "s.npz").err
+    np.savez(tmp_path / "s.npz", h=np.ones((2, 8), np.int32))
+    assert "error[E306]" in sprnnc("run", artifact, "--state", "s.npz").err
+    assert "error[E302]" in sprnnc("run", artifact, "--state", "none.npz").err

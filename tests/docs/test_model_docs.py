@@ -1,4 +1,4 @@
-"""The pages on importing and pruning are true: their commands run in order, and so does their Python."""
+"""The pages on models are true: their commands run in order, and so does their Python."""
 
 from __future__ import annotations
 
@@ -33,9 +33,11 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, np.ndarr
     return tensors
 
 
-def test_commands_of_both_pages_run(model: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
-    lines = "".join(blocks("importing.md", "sh") + blocks("pruning.md", "sh")).splitlines()
-    assert len(lines) == 6
+def test_commands_of_all_pages_run(model: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("speech.npy", np.random.default_rng(1).standard_normal((12, 1, 8)).astype(np.float32))
+    pages = ("importing.md", "pruning.md", "comparing.md")
+    lines = "".join(code for page in pages for code in blocks(page, "sh")).splitlines()
+    assert len(lines) == 8
     for line in lines:
         program, *arguments = shlex.split(line)
         assert program == "sprnnc"
@@ -47,10 +49,12 @@ def test_python_of_importing_runs(model: dict[str, np.ndarray]) -> None:
         def state_dict(self) -> dict[str, np.ndarray]:
             return model
 
-    names = {"sprnnc": sprnnc, "module": Module()}
-    (code,) = blocks("importing.md", "python")
-    exec(code, names)
+    x = np.random.default_rng(0).standard_normal((9, 2, 8)).astype(np.float32)
+    names = {"sprnnc": sprnnc, "module": Module(), "x": x}
+    for code in blocks("importing.md", "python"):
+        exec(code, names)
     assert names["artifact"].model.cell.name == "LSTM"
+    assert names["y"].shape == (9, 2, HIDDEN) and not names["y"][4:, 1].any()
 
 
 def test_python_of_pruning_runs() -> None:

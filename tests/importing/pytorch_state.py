@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprnnc.cell.reference import run_reference
-from sprnnc.importing import ImportedLayer
+from sprnnc.importing import ImportedLayer, run_stack
 from sprnnc.language.check import check
 from sprnnc.language.parse import parse
 
@@ -92,14 +92,10 @@ def _one(kind: str, state: State, x: NDArray[Any], prefix: str, end: str, revers
     return y
 
 
-def run_imported(layers: list[ImportedLayer], x: NDArray[Any]) -> NDArray[Any]:
-    """The same of imported layers: directions side by side, depth after depth, in float64."""
-    for depth in range(1 + max(layer.depth for layer in layers)):
-        ways = []
-        for layer in (each for each in layers if each.depth == depth):
-            cell = check(parse(layer.source)).cell
-            turn = -1 if layer.reverse else 1
-            y, _ = run_reference(cell, layer.tensors, x[::turn])
-            ways.append(y[::turn])
-        x = np.concatenate(ways, axis=2)
-    return x
+def run_imported(layers: list[ImportedLayer], x: NDArray[Any], lengths: Any = None) -> NDArray[Any]:
+    """The same of imported layers, in float64."""
+
+    def run(layer: ImportedLayer, x: NDArray[Any]) -> NDArray[Any]:
+        return run_reference(check(parse(layer.source)).cell, layer.tensors, x)[0]
+
+    return run_stack(layers, x, run, lengths)

@@ -9,6 +9,7 @@ import pytest
 from pytorch_state import random_state
 from safetensors.numpy import save
 from test_onnx import model_of, parameters
+from test_onnx_graph import moved_weights
 
 from sprnnc.diagnostics import CompileError
 from sprnnc.importing import import_file
@@ -16,6 +17,7 @@ from sprnnc.importing import import_file
 FILES = {
     "m.safetensors": save(random_state("LSTM", 3, 4)),
     "m.onnx": model_of("GRU", parameters("GRU", 1)).SerializeToString(),
+    "moved.onnx": moved_weights().SerializeToString(),
 }
 HEADER_BYTES = 400  # where damage does the most
 

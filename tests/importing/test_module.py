@@ -62,3 +62,17 @@ def test_nothing_optional_is_imported_at_import_time() -> None:
     code = "import sys, sprnnc.importing; print({'torch', 'onnx'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_each_rnn_of_a_model_has_its_own_nonlinearity() -> None:
+    parts = {"low": Module("tanh", "RNN_TANH"), "high.deep": Module("relu", "RNN_RELU")}
+
+    class Model:
+        def named_modules(self) -> Any:
+            return [("", self), *parts.items()]
+
+        def state_dict(self) -> dict[str, Tensor]:
+            return {f"{p}.{n}": t for p, part in parts.items() for n, t in part.state_dict().items()}
+
+    layers = from_module(Model())
+    assert ["relu(" in layer.source for layer in layers] == [False] * 4 + [True] * 4

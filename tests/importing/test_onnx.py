@@ -188,12 +188,6 @@ def test_what_no_cell_expresses_is_named(
     assert "E703" in str(raised.value) and words in str(raised.value)
 
 
-def test_lengths_are_refused(tmp_path: Path) -> None:
-    model = model_of("LSTM", parameters("LSTM", 1), extra=("sequence_lens",))
-    with pytest.raises(CompileError, match="reads sequence_lens, which is not supported"):
-        imported(model, tmp_path)
-
-
 def test_mismatched_shapes_name_the_tensor(tmp_path: Path) -> None:
     tensors = parameters("GRU", 1)
     tensors["R"] = tensors["R"][:, :, 1:]
@@ -222,6 +216,7 @@ def test_a_model_without_recurrent_nodes_lists_its_operators(tmp_path: Path) -> 
         imported(model, tmp_path)
     assert "its operators are com.microsoft.DynamicQuantizeLSTM, Relu" in str(raised.value)
     assert "LSTM, GRU, RNN nodes are imported" in str(raised.value)
+    assert "dynamo=False" in str(raised.value)
 
 
 def with_external_data(folder: Path, location: str, **entries: str) -> Path:

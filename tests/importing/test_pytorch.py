@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pytorch_state import GATES, documented, random_state, run_imported
+from safetensors.numpy import save_file
 
 from sprnnc.cell.weights import expected_shapes
 from sprnnc.diagnostics import CompileError
-from sprnnc.importing import from_state_dict
+from sprnnc.importing import from_state_dict, import_file
 from sprnnc.language.check import check
 from sprnnc.language.parse import parse
 
@@ -153,3 +155,13 @@ def test_weights_that_are_no_numbers_are_refused() -> None:
 def test_nothing_recurrent_says_what_is_there() -> None:
     with pytest.raises(CompileError, match=r"E701(.|\n)*it holds fc.weight"):
         from_state_dict({"fc.weight": np.zeros((3, 3)), "not_weight_hh_l0x": np.zeros(3)})
+
+
+def test_modules_are_chosen_by_name(tmp_path: Path) -> None:
+    state = random_state("GRU", 3, 4, prefix="enc.rnn.") | random_state("tanh", 3, 4, prefix="dec.rnn.")
+    save_file(state, tmp_path / "m.safetensors")
+    for wanted in ("enc.rnn", "enc*", "enc_rnn"):
+        layers = import_file(tmp_path / "m.safetensors", only=[wanted])
+        assert [layer.name for layer in layers] == ["enc_rnn_l0"]
+    with pytest.raises(CompileError, match=r"E708(.|\n)*there are dec.rnn, enc.rnn"):
+        import_file(tmp_path / "m.safetensors", only=["rnn"])

@@ -75,3 +75,10 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(command, make_gru, arg
     status, _, err = command("prune", *arguments)
     assert status == 1 and f"error[{code}]" in err
     assert sorted(Path().rglob("*")) == before
+
+
+def test_states_at_the_start_come_along(command, make_gru) -> None:
+    store(make_gru(), "gru")
+    Path("gru.state.safetensors").write_bytes(b"as it is")
+    assert command("prune", "gru.sprnn", "-o", "p")[0] == 0
+    assert Path("p/gru.state.safetensors").read_bytes() == b"as it is"

@@ -1,0 +1,28 @@
+"""An input for whoever gives none."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnnc.artifact import Artifact
+from sprnnc.diagnostics import fail
+from sprnnc.machine import memory_bytes
+
+DEFAULT_STEPS = 64
+
+
+def random_input(artifact: Artifact, steps: int, seed: int) -> NDArray[np.float32]:
+    """Standard normal float32 [steps, batch, input size]."""
+    if steps < 1:
+        raise fail("E604", f"cannot run {steps} steps", help="give --steps 1 or more")
+    step_bytes = 4 * artifact.manifest.batch * (artifact.manifest.input_size + artifact.manifest.output_size)
+    fitting = memory_bytes() // step_bytes
+    if steps > fitting:
+        raise fail(
+            "E406",
+            f"input and output of {steps} steps do not fit this machine's memory",
+            help=f"up to {fitting} steps would",
+        )
+    shape = (steps, artifact.manifest.batch, artifact.manifest.input_size)
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
