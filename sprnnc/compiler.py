@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sprnn_runtime.manifest import VERSION as FORMAT_VERSION
 from sprnn_runtime.manifest import Manifest
 
 from sprnnc.artifact import Artifact
@@ -225,7 +226,7 @@ def _manifest(
     return Manifest.from_json(
         {
             "format": "sprnnx",
-            "version": [1, 0],
+            "version": list(FORMAT_VERSION),
             "compiler": VERSION,
             "name": model.name,
             "cell": cell.name,

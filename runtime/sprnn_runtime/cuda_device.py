@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sprnn_runtime.dlpack import GpuArray, borrow_gpu_array, is_gpu_array
 from sprnn_runtime.errors import DeviceError, Unavailable
-from sprnn_runtime.manifest import DEFAULT_BUDGET_NS, Fill, Kernel
+from sprnn_runtime.manifest import DEFAULT_BUDGET_NS, Fill, Gemm, Kernel
+from sprnn_runtime.vendor_gemm import Product, VendorGemm, find_library, weight_stride
 
 _LONGEST_HOLD_S = 0.05
 
@@ -53,6 +54,7 @@ class CudaDevice:
         self._stream = self._call("cuStreamCreate", self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self._module = self._call("cuModuleLoadData", cubin)
         self._functions = {k.name: self._prepare(k) for k in kernels}
+        self._gemm, self._workspace = self._open_gemm() if any(k.gemm for k in kernels) else (None, None)
 
     # ---- memory ----
 
@@ -149,6 +151,44 @@ class CudaDevice:
             *tail,
         )
 
+    def _open_gemm(self) -> tuple[VendorGemm | None, GpuMemory | None]:
+        """cuBLAS and the memory that it works in; neither where it cannot be had."""
+        library = find_library()
+        if library is None:
+            return None, None
+        workspace = self.allocate(VendorGemm.workspace_bytes)
+        with suppress(OSError):
+            return VendorGemm(library, int(self._stream), workspace.pointer), workspace
+        return None, None
+
+    def multiplies(self, gemm: Gemm, *, exact: bool) -> bool:
+        if self._gemm is None:
+            return False
+        self._make_current()
+        try:
+            self._gemm.prepare(_kind(gemm, exact))
+        except OSError:
+            return False
+        return True
+
+    def multiply(
+        self,
+        gemm: Gemm,
+        weight: GpuMemory,
+        operand: GpuMemory,
+        product: GpuMemory,
+        columns: int,
+        *,
+        exact: bool,
+    ) -> None:
+        assert self._gemm is not None
+        self._make_current()
+        first = operand.pointer + 4 * gemm.first
+        try:
+            self._gemm.multiply(_kind(gemm, exact), weight.pointer, first, product.pointer, columns)
+        except OSError as error:
+            raise DeviceError("E614", str(error), "the outputs are not valid") from error
+
     @contextmanager
     def _held_stream(self) -> Iterator[None]:
         """Nothing that is enqueued inside begins before the end, or before some 50 ms have passed.
@@ -200,6 +240,8 @@ class CudaDevice:
         with self._closing:
             self._closed = True
             self._driver.cuStreamSynchronize(self._stream)
+            if self._gemm:
+                self._gemm.close()
             self._driver.cuModuleUnload(self._module)
             self._driver.cuStreamDestroy(self._stream)
 
@@ -277,6 +319,10 @@ class CudaDevice:
             words = text.decode() if text else str(status)
             raise DeviceError("E614", f"{name} failed: {words}", "the outputs are not valid")
         return results[0] if len(results) == 1 else results
+
+
+def _kind(gemm: Gemm, exact: bool) -> Product:
+    return Product(gemm.rows, gemm.cols, weight_stride(gemm.cols), gemm.stride, exact)
 
 
 def _driver() -> Any:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from sprnn_runtime.manifest import Fill, Kernel
+from sprnn_runtime.manifest import Fill, Gemm, Kernel
 
 Memory = Any
 """A device's own handle of memory that it allocated."""
@@ -52,6 +52,17 @@ class Device(Protocol):
 
     def launch(self, kernel: Kernel, args: Sequence[Any]) -> None:
         """Launches; arguments are memory handles and NumPy scalars."""
+
+    def multiplies(self, gemm: Gemm, *, exact: bool) -> bool:
+        """Whether this device has a library for that product."""
+
+    def multiply(
+        self, gemm: Gemm, weight: Memory, operand: Memory, product: Memory, columns: int, *, exact: bool
+    ) -> None:
+        """The product that ``gemm`` describes, of ``columns`` = T * B columns.
+
+        ``weight`` is float32 [rows, cols], rows ``weight_stride(cols)`` apart. ``exact``: in fp32 throughout.
+        """
 
     def synchronise(self) -> None:
         """Waits for everything that was launched or copied."""

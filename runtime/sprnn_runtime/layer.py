@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sprnn_runtime import container, launch
 from sprnn_runtime.device_protocol import Device, Memory
 from sprnn_runtime.errors import DeviceError, InputError, SprnnError, Unavailable, WaitTimeout
-from sprnn_runtime.manifest import Buffer, Kernel, Manifest, Role
+from sprnn_runtime.manifest import Buffer, Gemm, Kernel, Manifest, Role
+from sprnn_runtime.vendor_gemm import as_float32
 
 Array = NDArray[Any]
 BUDGET_SPENT = 1
@@ -65,10 +66,19 @@ class Layer:
         self._memory: dict[str, Memory] = {}
         self._capacity: dict[str, int] = {}
         self._closed = False
+        gemms = {k.name: k.gemm for k in self.manifest.kernels if k.gemm}
+        self._multiplied = {n for n, g in gemms.items() if device.multiplies(g, exact=self._exact)}
         for buffer in self.manifest.buffers:
             if buffer.role is Role.CONSTANT:
-                self._reserve(buffer.name, buffer.bytes(0))
-                device.upload(self._memory[buffer.name], loaded.constants[buffer.name])
+                self._upload(buffer.name, loaded.constants[buffer.name])
+        for gemm in (gemms[name] for name in sorted(self._multiplied)):
+            wide = as_float32(loaded.constants[gemm.weight], self.manifest.dtype, gemm.cols)
+            self._upload(_as_wide(gemm), wide)
+
+    @property
+    def _exact(self) -> bool:
+        """Whether products must be those of fp32."""
+        return self.manifest.dtype == "fp32"
 
     @property
     def device_name(self) -> str:
@@ -199,9 +209,23 @@ class Layer:
         for step in self._chunk:
             if isinstance(step, launch.FillStep):
                 self._device.fill(bound[step.buffer], step.extent.bytes(steps), step.fill)
+                continue
+            values = [self._value(a, bound, first, steps, budget) for a in step.arguments]
+            if step.kernel.gemm and step.kernel.name in self._multiplied:
+                self._multiply(step.kernel.gemm, dict(zip(step.kernel.args, values, strict=True)), steps)
             else:
-                values = [self._value(a, bound, first, steps, budget) for a in step.arguments]
                 self._device.launch(step.kernel, values)
+
+    def _multiply(self, gemm: Gemm, values: Mapping[str, Any], steps: int) -> None:
+        """What a kernel would compute, by the device's library."""
+        self._device.multiply(
+            gemm,
+            self._memory[_as_wide(gemm)],
+            values[gemm.operand],
+            values[gemm.product],
+            steps * self.manifest.batch,
+            exact=self._exact,
+        )
 
     def _value(
         self, argument: launch.Argument, bound: Mapping[str, Memory], first: int, steps: int, budget_ns: int
@@ -278,11 +302,20 @@ class Layer:
     def _find(self, role: Role) -> Buffer | None:
         return next((b for b in self.manifest.buffers if b.role is role), None)
 
+    def _upload(self, name: str, array: Array) -> None:
+        self._reserve(name, array.nbytes)
+        self._device.upload(self._memory[name], array)
+
     def _reserve(self, name: str, size_bytes: int) -> None:
         """Memory of at least ``size_bytes`` under ``name``; it grows and is kept."""
         if self._capacity.get(name, 0) < size_bytes:
             self._memory[name] = self._device.allocate(size_bytes)
             self._capacity[name] = size_bytes
+
+
+def _as_wide(gemm: Gemm) -> str:
+    """Where a library's copy of a weight is kept: no buffer's name, which is an identifier."""
+    return f"{gemm.weight}:float32"
 
 
 def _as_array(given: Any, what: str) -> Array:

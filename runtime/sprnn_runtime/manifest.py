@@ -13,7 +13,7 @@ import numpy as np
 
 from sprnn_runtime.errors import ArtifactError
 
-VERSION = (1, 0)
+VERSION = (1, 1)
 _MAX_NUMBER = (1 << 31) - 1  # kernels count in 32 bits
 _MAX_VALUES = 1 << 40
 _MAX_BLOCKS, _MAX_THREADS = 1 << 16, 1024
@@ -74,6 +74,24 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
+class Gemm:
+    """What a kernel computes, where that is one dense product: a library may compute it instead.
+
+    ``product`` float32 [T, B, rows] = ``cols`` values, from ``first`` on, of ``operand`` float32
+    [T, B, stride], times ``weight`` [rows, cols] transposed, which holds bits of the artifact's dtype, two
+    16-bit values a word.
+    """
+
+    weight: str
+    operand: str
+    product: str
+    rows: int
+    cols: int
+    first: int
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
 class Kernel:
     """One launch: arguments are buffer names, ``$steps`` (int32) or ``$budget_ns`` (uint64)."""
 
@@ -83,6 +101,7 @@ class Kernel:
     shared_bytes: int
     cooperative: bool
     args: tuple[str, ...]
+    gemm: Gemm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +197,8 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
         missing = [a for a in kernel.args if a not in known]
         if missing:
             raise ValueError(f"kernel {kernel.name} has unknown arguments {missing}")
+        if kernel.gemm:
+            _check_gemm(kernel.gemm, kernel, manifest)
     _require_unique([b.name for b in manifest.buffers])
     _require_unique([k.name for k in manifest.kernels])
     return manifest
@@ -213,7 +234,35 @@ def _kernel(data: Mapping[str, Any]) -> Kernel:
         _whole(data["shared_bytes"]),
         _truth(data["cooperative"]),
         tuple(str(a) for a in data["args"]),
+        None if data.get("gemm") is None else _gemm(data["gemm"]),
     )
+
+
+def _gemm(data: Mapping[str, Any]) -> Gemm:
+    return Gemm(
+        weight=str(data["weight"]),
+        operand=str(data["operand"]),
+        product=str(data["product"]),
+        rows=_positive(data["rows"]),
+        cols=_positive(data["cols"]),
+        first=_whole(data["first"]),
+        stride=_positive(data["stride"]),
+    )
+
+
+def _check_gemm(gemm: Gemm, kernel: Kernel, manifest: Manifest) -> None:
+    """A library writes where the numbers say: they must be those of buffers that the kernel is given."""
+    by_name = {b.name: b for b in manifest.buffers if b.name in kernel.args}
+    weight, operand, product = (by_name[n] for n in (gemm.weight, gemm.operand, gemm.product))
+    words = gemm.cols if manifest.dtype == "fp32" else -(-gemm.cols // 2)
+    expected = (
+        (weight, Role.CONSTANT, "uint32", (gemm.rows, words)),
+        (operand, Role.INPUT, "float32", (TIME, manifest.batch, gemm.stride)),
+        (product, Role.SCRATCH, "float32", (TIME, manifest.batch, gemm.rows)),
+    )
+    fits = all((b.role, b.dtype, b.shape) == tuple(want) for b, *want in expected)
+    if not fits or gemm.first + gemm.cols > gemm.stride:
+        raise ValueError(f"kernel {kernel.name} is no product of its buffers")
 
 
 def _whole(value: Any, least: int = 0, most: int = _MAX_NUMBER) -> int:

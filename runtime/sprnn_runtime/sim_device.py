@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprnn_runtime.errors import Unavailable
-from sprnn_runtime.manifest import Fill, Kernel
+from sprnn_runtime.manifest import Fill, Gemm, Kernel
 from sprnn_runtime.sim import DEADLOCK_ROUNDS, Simulator
 
 _POISON = 0xCB
@@ -72,6 +72,13 @@ class SimDevice:
 
     def timed_us(self, work: Callable[[], None]) -> float:
         raise Unavailable("E615", "device sim has no time worth measuring", "time on device cuda")
+
+    def multiplies(self, gemm: Gemm, *, exact: bool) -> bool:
+        del gemm, exact
+        return False  # the kernels are what is simulated
+
+    def multiply(self, *_: Any, **__: Any) -> None:
+        raise NotImplementedError
 
     def synchronise(self) -> None:
         """Everything has been done when its call returns."""

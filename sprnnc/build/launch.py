@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sprnnc.cell.ir import Ref
 from sprnnc.codegen.model import Argument, KernelModel
 from sprnnc.layout.layout import Layout
 from sprnnc.layout.packing import pack_dense
-from sprnnc.passes.recurrence import Recurrence
-from sprnnc.schedule.choices import Exchange
+from sprnnc.passes.recurrence import InputProduct, Recurrence
+from sprnnc.schedule.choices import Exchange, InputProducts
 from sprnnc.schedule.plan import Plan
 from sprnnc.schedule.slot_words import pack_slots
 from sprnnc.target import Target
 
 Array = NDArray[Any]
 INPUT_PRODUCT_THREADS = 256
-INPUT_PRODUCT_SHARED_BYTES = 2 * 32 * 33 * 4
+INPUT_PRODUCT_SHARED_BYTES = 2 * 16 * 68 * 4  # two tiles of 16 padded lines
 _STATUS_WORDS = 8
 
 
@@ -61,7 +62,8 @@ def describe_launch(
         _kernel(
             p.kernel, 4 * target.sms, INPUT_PRODUCT_THREADS, INPUT_PRODUCT_SHARED_BYTES, False, p.arguments
         )
-        for p in kernel.input_products
+        | _gemm(recurrence, product, plan)
+        for p, product in zip(kernel.input_products, recurrence.input_products, strict=True)
     ]
     choices = plan.choices
     kernels.append(
@@ -90,6 +92,30 @@ def _kernel(
     }
 
 
+def _gemm(recurrence: Recurrence, product: InputProduct, plan: Plan) -> dict[str, Any]:
+    """What a library may compute instead of the kernel: a product of one whole input, as it comes."""
+    first = 0
+    for v in recurrence.cell.inputs:
+        if isinstance(product.operand, Ref) and product.operand.name == v.name:
+            break
+        first += v.space.size
+    else:
+        return {}
+    if plan.choices.input_products.value is not InputProducts.LIBRARY:
+        return {}
+    return {
+        "gemm": {
+            "weight": f"dense_{product.name}",
+            "operand": "x",
+            "product": product.name,
+            "rows": product.row_count,
+            "cols": product.cols.size,
+            "first": first,
+            "stride": sum(v.space.size for v in recurrence.cell.inputs),
+        }
+    }
+
+
 def _buffers(recurrence: Recurrence, plan: Plan) -> list[dict[str, Any]]:
     cell, b = recurrence.cell, plan.batch
     inputs = sum(v.space.size for v in cell.inputs)
@@ -103,7 +129,7 @@ def _buffers(recurrence: Recurrence, plan: Plan) -> list[dict[str, Any]]:
     ]
     buffers += [buffer(f"state_{s.name}", "state", [b, s.space.size], state=s.name) for s in cell.states]
     buffers += [
-        buffer(p.name, "scratch", ["T", p.row_count, b], fill=None) for p in recurrence.input_products
+        buffer(p.name, "scratch", ["T", b, p.row_count], fill=None) for p in recurrence.input_products
     ]
     fill = "ones" if plan.choices.exchange.value is Exchange.LAMPORT else None
     buffers += [

@@ -28,7 +28,7 @@ def input_product_model(recurrence: Recurrence, product: InputProduct, names: Na
         if name in earlier:
             stack, part = earlier[name]
             captured[stack.name] = Argument("const float*", stack.name, stack.name)
-            return f"{stack.name}[((size_t)t * {stack.row_count} + {offset(part.first_row)}k) * kBatch + b]"
+            return f"{stack.name}[((size_t)t * kBatch + b) * {stack.row_count} + {offset(part.first_row)}k]"
         parameter = f"param_{names(name)}"  # not the bare name: it may be that of t, b, k or the weights
         captured[name] = Argument("const float*", parameter, f"param_{name}")
         return f"{parameter}[k]"

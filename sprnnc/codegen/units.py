@@ -123,8 +123,8 @@ class UnitFields:
     def _product_at(self, p: InputProduct, rows: InputRows) -> str:
         """Where a unit's row of an input product lies, in step ``{t}``."""
         return (
-            f"{p.name}[((size_t){{t}} * {p.row_count} + {offset(rows.first_row)}u.unit) * kBatch"
-            " + u.batch_column]"
+            f"{p.name}[((size_t){{t}} * kBatch + u.batch_column) * {p.row_count}"
+            f" + {offset(rows.first_row)}u.unit]"
         )
 
     def _input_at(self, name: str) -> str:

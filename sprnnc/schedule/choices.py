@@ -38,6 +38,13 @@ class Fetch(Enum):
     BULK = "bulk"  # the copy engine brings runs of it; warps look at what came
 
 
+class InputProducts(Enum):
+    """What multiplies the inputs of all steps before the loop."""
+
+    LIBRARY = "library"  # the GPU vendor's, where the runtime finds it; otherwise the kernel
+    KERNEL = "kernel"  # one of the artifact's own, the same on every machine
+
+
 class UnitOrder(Enum):
     """Where a block's units lie within its part of an exchanged vector."""
 
@@ -115,6 +122,7 @@ class Choices:
     unroll: Choice[int]
     prefetch: Choice[int]
     chain: Choice[int]
+    input_products: Choice[InputProducts]
     steps_per_launch: Choice[int]
 
     @property

@@ -11,7 +11,17 @@ from sprnnc.cell.ir import DType, Model, ScheduleEntry
 from sprnnc.diagnostics import CompileError, Diagnostic, near_match, whole_number
 from sprnnc.layout.options import LANES_PER_ROW, BankOrder
 from sprnnc.passes.recurrence import Recurrence
-from sprnnc.schedule.choices import Activations, Choice, Choices, Exchange, Fetch, Indices, UnitOrder, Unpack
+from sprnnc.schedule.choices import (
+    Activations,
+    Choice,
+    Choices,
+    Exchange,
+    Fetch,
+    Indices,
+    InputProducts,
+    UnitOrder,
+    Unpack,
+)
 from sprnnc.schedule.indices import decide_indices
 from sprnnc.target import Target
 
@@ -25,6 +35,7 @@ _ENUMS: dict[str, type[Enum]] = {
     "activations": Activations,
     "bank_order": BankOrder,
     "unit_order": UnitOrder,
+    "input_products": InputProducts,
     "indices": Indices,
     "unpack": Unpack,
 }
@@ -126,6 +137,9 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "chain": Choice(
             8,
             "fp16 additions in a row before fp32 takes over: more precise than rounding the output",
+        ),
+        "input_products": Choice(
+            InputProducts.LIBRARY, "one dense product of all steps, which vendors make fast"
         ),
         "steps_per_launch": Choice(
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"

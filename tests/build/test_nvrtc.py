@@ -93,11 +93,11 @@ def test_tiles_that_spill_give_way_to_single_values(monkeypatch: pytest.MonkeyPa
 
 
 def test_before_nothing_fits_no_loads_overlap() -> None:
-    """Each load serves nine column groups, of whose columns eight slots at once are too many."""
+    """Each load serves seven column groups, of whose columns eight slots at once are too many."""
     artifact = sprnnc.compile(
-        EXAMPLES / "gru_reset_before.sprnn",
+        EXAMPLES / "slstm.sprnn",
         random_weights=1,
-        batch=33,
+        batch=25,
         dtype="fp32",
         sizes={"H": 512},
         target="sm_90",

@@ -63,6 +63,33 @@ def test_chunks_and_carried_states_equal_one_call(path: Path) -> None:
             np.testing.assert_array_equal(end[name], state[name])
 
 
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("inputs", [40, 41])
+def test_a_vendors_products_agree_with_the_kernels(inputs: int, dtype: str) -> None:
+    path = next(p for p in EXAMPLES if p.stem == "lstm")
+    made = {
+        way: sprnnc.compile(
+            path,
+            random_weights=7,
+            batch=3,
+            target=target(),
+            dtype=dtype,
+            sizes={"I": inputs, "H": 256},
+            schedule={"input_products": way},
+        )
+        for way in ("library", "kernel")
+    }
+    x = draw(300, 3, inputs)
+    for artifact in made.values():
+        run = sprnnc.execute(artifact, x, device="cuda", check=True)
+        assert run.error is not None and run.error < LIMIT[dtype]
+    with open_layer(made["library"].loaded(), "cuda") as layer:
+        whole, _ = layer(x)
+        first, middle = layer(x[:7])
+        second, _ = layer(x[7:], middle)
+    np.testing.assert_array_equal(np.concatenate([first, second]), whole)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 @settings(max_examples=12, phases=(Phase.generate,))  # a hang costs seconds: no shrinking
 @given(data=st.data())

@@ -20,7 +20,10 @@ pytestmark = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is no
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16"])
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
-def test_an_export_equals_the_runtime(path: Path, dtype: str, tmp_path: Path) -> None:
+def test_an_export_equals_the_runtime(
+    path: Path, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPRNN_OWN_PRODUCTS", "1")  # as an export has them
     artifact = sprnnc.compile(path, random_weights=7, batch=3, target=target(), dtype=dtype)
     folder = tmp_path / "c"
     write_folder(folder, source_files(artifact, embed=False))

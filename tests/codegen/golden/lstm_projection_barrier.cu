@@ -32,6 +32,7 @@
 // unroll = 4: loads of slots that overlap where they come from memory, 16 bytes each
 // prefetch = 4: streamed loads of 16 bytes on their way while the block waits
 // chain = 8: fp16 additions in a row before fp32 takes over: more precise than rounding the output
+// input_products = library: one dense product of all steps, which vendors make fast
 // steps_per_launch = 4096: each step has its own exchange slots: 512 bytes a step and phase
 
 // ---- this kernel ---------------------------------------------------------------------------------
@@ -232,15 +233,15 @@ recurrence(
         #pragma unroll
         for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
           UnitH& u = units_of_H[item];
-          u.Wi_x = u.owned ? inputs_1[((size_t)t * 256 + u.unit) * kBatch + u.batch_column] : 0.0f;
-          u.Wf_x = u.owned ? inputs_1[((size_t)t * 256 + 64 + u.unit) * kBatch + u.batch_column] : 0.0f;
-          u.Wg_x = u.owned ? inputs_1[((size_t)t * 256 + 128 + u.unit) * kBatch + u.batch_column] : 0.0f;
-          u.Wo_x = u.owned ? inputs_1[((size_t)t * 256 + 192 + u.unit) * kBatch + u.batch_column] : 0.0f;
+          u.Wi_x = u.owned ? inputs_1[((size_t)t * kBatch + u.batch_column) * 256 + u.unit] : 0.0f;
+          u.Wf_x = u.owned ? inputs_1[((size_t)t * kBatch + u.batch_column) * 256 + 64 + u.unit] : 0.0f;
+          u.Wg_x = u.owned ? inputs_1[((size_t)t * kBatch + u.batch_column) * 256 + 128 + u.unit] : 0.0f;
+          u.Wo_x = u.owned ? inputs_1[((size_t)t * kBatch + u.batch_column) * 256 + 192 + u.unit] : 0.0f;
           if (u.owned && t + kInputsAhead < steps) {
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + u.unit) * kBatch + u.batch_column]);
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 64 + u.unit) * kBatch + u.batch_column]);
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 128 + u.unit) * kBatch + u.batch_column]);
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * 256 + 192 + u.unit) * kBatch + u.batch_column]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * kBatch + u.batch_column) * 256 + u.unit]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * kBatch + u.batch_column) * 256 + 64 + u.unit]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * kBatch + u.batch_column) * 256 + 128 + u.unit]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * kBatch + u.batch_column) * 256 + 192 + u.unit]);
           }
         }
       };

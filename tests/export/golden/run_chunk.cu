@@ -7,8 +7,8 @@ lstm_error run_chunk(lstm_model* m, const float* x, float* y, int steps, cudaStr
   TRY(fill(status, 0x00, (size_t)32, stream));  // begins at zero
   {
     void* arguments[] = {&m->dense_inputs_1, &x, &m->inputs_1, &steps};
-    // 528 blocks of 256 threads, 8448 bytes of shared memory each
-    TRY(launch(product_of_inputs_1, 528, 256, 8448, arguments, stream));
+    // 528 blocks of 256 threads, 8704 bytes of shared memory each
+    TRY(launch(product_of_inputs_1, 528, 256, 8704, arguments, stream));
   }
   {
     void* arguments[] = {&m->inputs_1, &m->param_bi, &m->param_bf, &m->param_bg, &m->param_bo, &m->units_H, &m->slots_1, &m->used_1, &m->state_h, &m->state_c, &y, &m->exchange_1, &status, &steps, &m->budget_ns};
