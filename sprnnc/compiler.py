@@ -17,7 +17,7 @@ from sprnn_runtime.manifest import Manifest
 
 from sprnnc.artifact import Artifact
 from sprnnc.build.launch import describe_launch
-from sprnnc.build.nvrtc import Cubin, build_cubin
+from sprnnc.build.nvrtc import Cubin
 from sprnnc.cell import weights as cell_weights
 from sprnnc.cell.ir import DType, Model
 from sprnnc.cell.printer import print_model
@@ -25,6 +25,7 @@ from sprnnc.codegen.banner import banner
 from sprnnc.codegen.lower import lower_to_kernel
 from sprnnc.codegen.model import KernelModel
 from sprnnc.codegen.render import render
+from sprnnc.cubin_cache import build_cubin
 from sprnnc.diagnostics import CompileError, fail, whole_number
 from sprnnc.language.check import check
 from sprnnc.language.parse import parse

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sprnn_runtime.build_cache import BuildCache
 from sprnn_runtime.errors import DeviceError, InputError
-from sprnn_runtime.sim_build import WRONG_ARGUMENTS, build, cache_folder
+from sprnn_runtime.sim_build import WRONG_ARGUMENTS, build
 
 DEADLOCK_ROUNDS = 200
 STORE_DELAY = 3
@@ -51,7 +52,9 @@ class Simulator:
         the source does not compile.
         """
         self._kernels = tuple(kernels)
-        self._library, self._frame_bytes = build(source, self._kernels, cache_dir or cache_folder(), defines)
+        self._library, self._frame_bytes = build(
+            source, self._kernels, BuildCache.of_user(cache_dir), defines
+        )
 
     def launch(
         self,

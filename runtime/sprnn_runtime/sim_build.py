@@ -1,36 +1,31 @@
-"""Compiles CUDA C for the CPU: g++ against ``device/cuda_on_cpu.hpp``, cached by everything that goes in.
-
-A file of the cache is a shared library, and behind it, where loaders do not look, a seal: what its
-kernels take of a stack, and a checksum. A file without a good seal is built again.
-"""
+"""Compiles CUDA C for the CPU: g++ against ``device/cuda_on_cpu.hpp``, kept by ``build_cache``."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import hashlib
 import os
 import shutil
-import struct
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from sprnn_runtime.build_cache import Build, BuildCache, key_of
 from sprnn_runtime.errors import SprnnError, Unavailable
 
 WRONG_ARGUMENTS = 2  # what the entry point returns for a call that it cannot make
 _FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC", "-w", "-ffp-contract=off", "-fstack-usage")
 _LIBRARIES = ("-lrt",)  # timers, before glibc 2.34
 _HEADERS = ("cuda_on_cpu.hpp", "fibers.hpp", "watchdog.hpp")
-_SEAL = struct.Struct("<Q32s")
 _COMPILE_SECONDS = 900
 
 
 def build(
-    source: str, kernels: Sequence[str], folder: Path, defines: Sequence[str]
+    source: str, kernels: Sequence[str], builds: BuildCache, defines: Sequence[str]
 ) -> tuple[ctypes.CDLL, int]:
     """The library of ``source``, and the bytes that its functions keep on a stack: at most, all together.
 
@@ -41,40 +36,27 @@ def build(
     compiler = _compiler()
     headers = {name: _device_file(name) for name in _HEADERS}
     flags = (*_FLAGS, *(f"-D{d}" for d in defines))
-    key = hashlib.sha256(
-        "\0".join([unit, *headers.values(), *flags, _version(compiler)]).encode()
-    ).hexdigest()
-    library = folder / f"sim-{key[:40]}.so"
+    key = key_of(unit, *headers.values(), *flags, _version(compiler), os.uname().machine)
+    files = {**headers, "unit.cpp": unit}
     try:
-        loaded = _load(library)
-        if loaded is None:
-            _compile(compiler, flags, {**headers, "unit.cpp": unit}, library)
-            loaded = _load(library)
+        built = builds.fetch("sim", key, ".so", lambda: _compile(compiler, flags, files))
+        return _load(built), int(built.note)
     except OSError as error:
+        where = tempfile.gettempdir()
         raise Unavailable(
-            "E503", f"device sim cannot build in {folder}: {error}", "set SPRNNC_CACHE to a folder of yours"
+            "E503", f"device sim cannot build in {where}: {error}", "set TMPDIR to a folder of yours"
         ) from error
-    if loaded is None:
-        raise Unavailable("E503", f"device sim cannot load {library}", "set SPRNNC_CACHE to another folder")
-    return loaded
 
 
-def _load(library: Path) -> tuple[ctypes.CDLL, int] | None:
-    """The library and its stack bytes; None where it is not there, or not as it was written."""
-    try:
-        data = library.read_bytes()
-        frame_bytes, digest = _SEAL.unpack(data[-_SEAL.size :])
-        if hashlib.sha256(data[: -_SEAL.size]).digest() != digest:
-            return None
-        return ctypes.CDLL(str(library)), frame_bytes
-    except (OSError, struct.error):
-        return None
-
-
-def _sealed(library: bytes, usage: str) -> bytes:
-    """``library`` with its seal. ``usage`` is what -fstack-usage wrote: place, bytes, kind on every line."""
-    frame_bytes = sum(int(line.split("\t")[1]) for line in usage.splitlines() if line.count("\t") >= 2)
-    return library + _SEAL.pack(frame_bytes, hashlib.sha256(library).digest())
+def _load(built: Build) -> ctypes.CDLL:
+    """From where it is kept, or from a copy of its own: it may not be kept, or not any more."""
+    if built.path is not None:
+        with suppress(OSError):
+            return ctypes.CDLL(str(built.path))
+    with tempfile.TemporaryDirectory() as scratch:
+        library = Path(scratch, "unit.so")
+        library.write_bytes(built.code)
+        return ctypes.CDLL(str(library))
 
 
 def _unit(source: str, kernels: Sequence[str]) -> str:
@@ -108,10 +90,9 @@ extern "C" int sprnn_sim_launch(int index, int count, unsigned grid, unsigned th
 """
 
 
-def _compile(compiler: str, flags: Sequence[str], files: Mapping[str, str], library: Path) -> None:
-    """Compiles ``unit.cpp`` of ``files`` to ``library``, which appears whole or not at all."""
-    library.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+def _compile(compiler: str, flags: Sequence[str], files: Mapping[str, str]) -> Build:
+    """Compiles ``unit.cpp`` of ``files``; the note is the bytes that its functions keep on a stack."""
+    with tempfile.TemporaryDirectory() as scratch:
         for name, text in files.items():
             Path(scratch, name).write_text(text, encoding="utf-8")
         done = _run([compiler, *flags, "unit.cpp", "-o", "unit.so", *_LIBRARIES], Path(scratch))
@@ -120,10 +101,13 @@ def _compile(compiler: str, flags: Sequence[str], files: Mapping[str, str], libr
                 raise OSError(errno.ENOSPC, full)
             _require_working(compiler, flags, Path(scratch))
             raise SprnnError("E504", f"g++ refused the kernel:\n{done.stderr[:4000]}")
-        made = Path(scratch, "unit.so")
         usage = "".join(f.read_text(encoding="utf-8") for f in Path(scratch).glob("*.su"))
-        made.write_bytes(_sealed(made.read_bytes(), usage))
-        os.replace(made, library)
+        return Build(Path(scratch, "unit.so").read_bytes(), str(_stack_bytes(usage)).encode())
+
+
+def _stack_bytes(usage: str) -> int:
+    """``usage`` is what -fstack-usage wrote: place, bytes, kind on every line."""
+    return sum(int(line.split("\t")[1]) for line in usage.splitlines() if line.count("\t") >= 2)
 
 
 def _require_working(compiler: str, flags: Sequence[str], scratch: Path) -> None:
@@ -176,10 +160,3 @@ def _version(compiler: str) -> str:
 @cache
 def _device_file(name: str) -> str:
     return resources.files("sprnn_runtime.device").joinpath(name).read_text(encoding="utf-8")
-
-
-def cache_folder() -> Path:
-    """``$SPRNNC_CACHE``, or ``sprnnc`` in the user's cache folder."""
-    if chosen := os.environ.get("SPRNNC_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sprnnc"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from sprnnc.diagnostics import InternalError, fail
+from sprnnc.diagnostics import CompileError, InternalError, fail
+
+# no_cache: a hit in NVRTC's own cache prints no log, and the log alone tells of spills.
+_OPTIONS: dict[str, Any] = {"std": "c++17", "ptxas_options": ["-v"], "no_cache": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,24 @@ class Cubin:
     resources: dict[str, Resources]
 
 
+def identity() -> str:
+    """Which NVRTC ``build_cubin`` uses, and how: other code may come out where this differs.
+
+    Raises CompileError E501 where NVRTC is not installed.
+    """
+    try:
+        from cuda.bindings import nvrtc
+        from cuda.pathfinder import load_nvidia_dynamic_lib
+
+        library = load_nvidia_dynamic_lib("nvrtc").abs_path
+        version = nvrtc.nvrtcVersion()[1:]
+    except (ImportError, RuntimeError) as error:
+        raise _unavailable(error) from error
+    status = os.stat(library) if library and os.path.exists(library) else None
+    changed = (status.st_size, status.st_mtime_ns) if status else None
+    return repr((version, library, changed, _OPTIONS))
+
+
 def build_cubin(source: str, arch: str) -> Cubin:
     """Compiles ``source`` for ``arch`` (``sm_90``).
 
@@ -37,25 +60,26 @@ def build_cubin(source: str, arch: str) -> Cubin:
     try:
         from cuda.core import Program, ProgramOptions
     except (ImportError, RuntimeError) as error:
-        raise fail(
-            "E501",
-            f"NVRTC is not available: {error}",
-            help="pip install cuda-core 'nvidia-cuda-nvrtc==13.*', or compile with --target sim",
-        ) from error
+        raise _unavailable(error) from error
     log = io.StringIO()
-    # no_cache: a hit in NVRTC's own cache prints no log, and the log alone tells of spills.
-    options = ProgramOptions(std="c++17", arch=arch, ptxas_options=["-v"], name="kernel.cu", no_cache=True)
+    options = ProgramOptions(arch=arch, name="kernel.cu", **_OPTIONS)
     try:
         code = Program(source, "c++", options).compile("cubin", logs=log).code
     except Exception as error:  # NVRTC's errors have no class of their own across versions
         if "libnvrtc" in str(error):
-            raise fail(
-                "E501", f"NVRTC is not available: {error}", help="pip install 'nvidia-cuda-nvrtc==13.*'"
-            ) from error
+            raise _unavailable(error) from error
         raise InternalError(
             "build", f"NVRTC refused the generated source:\n{error}\n{log.getvalue()}"
         ) from error
     return Cubin(arch, bytes(code), parse_resources(log.getvalue()))
+
+
+def _unavailable(error: Exception) -> CompileError:
+    return fail(
+        "E501",
+        f"NVRTC is not available: {error}",
+        help="pip install cuda-core 'nvidia-cuda-nvrtc==13.*', or compile with --target sim",
+    )
 
 
 _FUNCTION = re.compile(r"Function properties for (\w+)|Compiling entry function '(\w+)'")

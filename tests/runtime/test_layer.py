@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -204,12 +205,26 @@ def test_without_a_compiler_sim_says_so_and_auto_takes_the_reference(
     assert run.device == "reference" and run.error == 0
 
 
-def test_a_cache_that_cannot_be_written(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_is_not_needed(
+    path: Path,
+    x: np.ndarray,
+    whole: tuple[np.ndarray, State],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("SPRNNC_CACHE", str(tmp_path / "file" / "cache"))
+    assert_equal_runs(sprnn_runtime.load(path, "sim")(x), whole)
+
+
+def test_without_any_folder_to_build_in_sim_says_so(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPRNNC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(Unavailable, match="cannot build in") as error:
         sprnn_runtime.load(path, "sim")
-    assert error.value.code == "E503" and "SPRNNC_CACHE" in error.value.help
+    assert error.value.code == "E503" and "TMPDIR" in error.value.help
 
 
 def test_a_kernel_that_does_not_compile_shows_the_compilers_words(without_sim_code: sprnnc.Artifact) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -220,7 +218,7 @@ def test_a_full_disk_is_not_the_kernels_fault(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     with pytest.raises(Unavailable, match=r"cannot build in .*No space left") as error:
         Simulator(k.source(), k.KERNELS, cache_dir=tmp_path / "cache")
-    assert error.value.code == "E503" and "SPRNNC_CACHE" in error.value.help
+    assert error.value.code == "E503" and "TMPDIR" in error.value.help
     assert not list((tmp_path / "cache").iterdir())
 
 
@@ -255,22 +253,3 @@ def test_a_build_is_reused(sim: Simulator, monkeypatch: pytest.MonkeyPatch) -> N
     del sim  # it was built
     monkeypatch.setattr(sprnn_runtime.sim_build, "_compile", refuse)
     np.testing.assert_array_equal(k.all_to_all(k.build()), k.all_to_all_expected())
-
-
-def test_two_processes_may_build_the_same_source_at_once(tmp_path: Path) -> None:
-    code = f"""
-import sys
-from pathlib import Path
-import numpy as np
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import sim_kernels as k
-sim = k.build(cache_dir=Path(sys.argv[1]))
-np.testing.assert_array_equal(k.all_to_all(sim), k.all_to_all_expected())
-"""
-    command = [sys.executable, "-c", code, str(tmp_path / "cache")]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in running:
-        _, text = process.communicate(timeout=60)
-        assert process.returncode == 0, text
-    left = list((tmp_path / "cache").iterdir())
-    assert len(left) == 1 and left[0].suffix == ".so"
