@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sprnn_runtime import container
+from sprnn_runtime.errors import ArtifactError
 from sprnn_runtime.layer import Loaded, read
 from sprnn_runtime.manifest import Manifest
 
@@ -20,6 +21,7 @@ from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.plan import Plan
 from sprnnc.serialise import decode, encode
 from sprnnc.sparsity import patterns
+from sprnnc.version import VERSION
 
 _PATTERNS: dict[type, tuple[type, ...]] = {
     patterns.Pattern: (
@@ -80,7 +82,11 @@ class Artifact:
     @staticmethod
     @room_for_deep_expressions()
     def load(path: str | Path) -> Artifact:
-        """Reads a file. Raises ArtifactError E602, E603 or E606 for one that is not usable."""
+        """Reads a file. Raises ArtifactError E602, E603 or E606 for one that is not usable.
+
+        The model and the plan are for the compiler's own use, and are read where the same version wrote
+        them; what is for the runtime is read from any version of the same major format.
+        """
         where = Path(path)
         data = container.read_file(where)
         loaded = read(data, str(where))
@@ -90,6 +96,8 @@ class Artifact:
             plan = decode(json.loads(members["plan.json"]), Plan)
             text = members["source.sprnn"].decode()
         except (KeyError, ValueError, TypeError, RecursionError) as error:
+            if loaded.manifest.compiler != VERSION:
+                raise _of_another_compiler(where, loaded.manifest.compiler) from error
             raise container.damaged(str(where), f"its model or plan cannot be read: {error}") from error
         tensors = {
             name.removeprefix("tensors/").removesuffix(".npy"): container.array_from_bytes(member, str(where))
@@ -102,6 +110,14 @@ class Artifact:
         return Artifact(
             loaded.manifest, loaded.source, plan, model, tensors, dict(loaded.constants), loaded.cubin, text
         )
+
+
+def _of_another_compiler(where: Path, version: str) -> ArtifactError:
+    return ArtifactError(
+        "E606",
+        f"{where} was compiled by sprnnc {version}, whose plan sprnnc {VERSION} does not read",
+        "sprnn_runtime.load runs it all the same; compile it again for everything else",
+    )
 
 
 def _contradiction(

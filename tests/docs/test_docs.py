@@ -67,6 +67,11 @@ def test_readme_python_runs(folder: Path) -> None:
     exec("".join(blocks(README, "python")), {})
 
 
+def test_runtime_python_runs(folder: Path) -> None:
+    assert main("compile examples/lstm.sprnn --random-weights 1 --target sim -o lstm.sprnnx".split()) == 0
+    exec("".join(blocks((ROOT / "docs/runtime.md").read_text(encoding="utf-8"), "python")), {})
+
+
 def test_readme_error_is_what_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = blocks(README, "text")[1]
     equation = shown.splitlines()[1].split("|")[1].strip()
