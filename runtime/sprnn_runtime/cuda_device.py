@@ -33,7 +33,7 @@ class GpuMemory:
 
 
 class CudaDevice:
-    """One GPU, one stream, one loaded module."""
+    """One GPU, one stream, one loaded module. Its methods are for calls inside ``active``."""
 
     name = "cuda"
     default_budget_ns = DEFAULT_BUDGET_NS
@@ -47,19 +47,31 @@ class CudaDevice:
             raise Unavailable("E608", "the artifact holds no GPU code", "compile with --target sm_90, say")
         self._driver = _driver()
         self._closed, self._closing = False, threading.Lock()
+        self._stream: Any = None
+        self._module: Any = None
         self.device_id = device_id
-        self._activate_context()
-        self.hardware = str(self._call("cuDeviceGetName", 80, self._device).split(b"\0")[0].decode())
-        self._check_arch(arch)
-        self._stream = self._call("cuStreamCreate", self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
-        self._module = self._call("cuModuleLoadData", cubin)
-        self._functions = {k.name: self._prepare(k) for k in kernels}
-        self._gemm, self._workspace = self._open_gemm() if any(k.gemm for k in kernels) else (None, None)
+        self._gemm: VendorGemm | None = None
+        self._workspace: GpuMemory | None = None
+        self._retain_context()
+        with self.active():
+            try:
+                self._set_up(cubin, arch, kernels)
+            except BaseException:
+                self._release()
+                raise
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Makes this device's context current, and afterwards the caller's again."""
+        self._call("cuCtxPushCurrent", self._context)
+        try:
+            yield
+        finally:
+            self._driver.cuCtxPopCurrent()
 
     # ---- memory ----
 
     def allocate(self, size_bytes: int) -> GpuMemory:
-        self._make_current()
         try:
             pointer = int(self._call("cuMemAlloc", max(size_bytes, 16)))
         except DeviceError as error:
@@ -81,7 +93,6 @@ class CudaDevice:
         self._call("cuMemsetD8Async", memory.pointer, fill.byte, size_bytes, self._stream)
 
     def upload(self, memory: GpuMemory, array: NDArray[Any]) -> None:
-        self._make_current()
         self._call("cuMemcpyHtoDAsync", memory.pointer, array.ctypes.data, array.nbytes, self._stream)
         self._call("cuStreamSynchronize", self._stream)  # the caller may change the array afterwards
 
@@ -117,19 +128,15 @@ class CudaDevice:
         with self._closing:
             if self._closed:
                 return
-            self._call("cuCtxPushCurrent", self._context)  # the consumer's thread may have another
-            try:
+            with self.active():  # the consumer's thread may have another
                 event = self._call("cuEventCreate", self._driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)
                 self._call("cuEventRecord", event, self._stream)
                 self._call("cuStreamWaitEvent", self._driver.CUstream(stream), event, 0)
                 self._call("cuEventDestroy", event)
-            finally:
-                self._driver.cuCtxPopCurrent()
 
     # ---- launches ----
 
     def launch(self, kernel: Kernel, args: Sequence[Any]) -> None:
-        self._make_current()
         values = tuple(a.pointer if isinstance(a, GpuMemory) else a.item() for a in args)
         kinds = tuple(
             ctypes.c_void_p if isinstance(a, GpuMemory) else np.ctypeslib.as_ctypes_type(a.dtype)
@@ -164,7 +171,6 @@ class CudaDevice:
     def multiplies(self, gemm: Gemm, *, exact: bool) -> bool:
         if self._gemm is None:
             return False
-        self._make_current()
         try:
             self._gemm.prepare(_kind(gemm, exact))
         except OSError:
@@ -182,7 +188,6 @@ class CudaDevice:
         exact: bool,
     ) -> None:
         assert self._gemm is not None
-        self._make_current()
         first = operand.pointer + 4 * gemm.first
         try:
             self._gemm.multiply(_kind(gemm, exact), weight.pointer, first, product.pointer, columns)
@@ -218,7 +223,6 @@ class CudaDevice:
 
         The stream is held until everything is enqueued, so that the processor's time does not count.
         """
-        self._make_current()
         first = self._call("cuEventCreate", 0)
         last = self._call("cuEventCreate", 0)
         with self._held_stream():
@@ -232,31 +236,43 @@ class CudaDevice:
         return elapsed
 
     def synchronise(self) -> None:
-        self._make_current()
         self._call("cuStreamSynchronize", self._stream)
 
     def close(self) -> None:
-        self._make_current()
         with self._closing:
             self._closed = True
-            self._driver.cuStreamSynchronize(self._stream)
-            if self._gemm:
-                self._gemm.close()
-            self._driver.cuModuleUnload(self._module)
-            self._driver.cuStreamDestroy(self._stream)
+            self._release()
 
     # ---- set-up ----
 
-    def _activate_context(self) -> None:
+    def _retain_context(self) -> None:
+        """The primary context. It is never given back: to make it anew takes longer than most calls."""
         count = int(self._call("cuDeviceGetCount"))
         if not 0 <= self.device_id < count:
             raise Unavailable("E602", f"there is no GPU {self.device_id}; this machine has {count}")
         self._device = self._call("cuDeviceGet", self.device_id)
         self._context = self._call("cuDevicePrimaryCtxRetain", self._device)
-        self._make_current()
 
-    def _make_current(self) -> None:
-        self._call("cuCtxSetCurrent", self._context)
+    def _set_up(self, cubin: bytes, arch: str | None, kernels: Sequence[Kernel]) -> None:
+        self.hardware = str(self._call("cuDeviceGetName", 80, self._device).split(b"\0")[0].decode())
+        self._check_arch(arch)
+        self._stream = self._call("cuStreamCreate", self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
+        self._module = self._call("cuModuleLoadData", cubin)
+        self._functions = {k.name: self._prepare(k) for k in kernels}
+        if any(k.gemm for k in kernels):
+            self._gemm, self._workspace = self._open_gemm()
+
+    def _release(self) -> None:
+        """Stream, module and library, as far as they were made."""
+        if self._stream is not None:
+            self._driver.cuStreamSynchronize(self._stream)
+        if self._gemm is not None:
+            self._gemm.close()
+        self._gemm = self._workspace = None
+        if self._module is not None:
+            self._driver.cuModuleUnload(self._module)
+        if self._stream is not None:
+            self._driver.cuStreamDestroy(self._stream)
 
     def _attribute(self, name: str) -> int:
         return int(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ class Device(Protocol):
     name: str
     hardware: str
     default_budget_ns: int
+
+    def active(self) -> AbstractContextManager[None]:
+        """What all of the following happens inside; the caller's own GPU context is as before afterwards."""
 
     def allocate(self, size_bytes: int) -> Memory:
         """Uninitialised memory."""

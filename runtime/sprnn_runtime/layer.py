@@ -67,13 +67,21 @@ class Layer:
         self._capacity: dict[str, int] = {}
         self._closed = False
         gemms = {k.name: k.gemm for k in self.manifest.kernels if k.gemm}
-        self._multiplied = {n for n, g in gemms.items() if device.multiplies(g, exact=self._exact)}
+        with device.active():
+            try:
+                self._multiplied = {n for n, g in gemms.items() if device.multiplies(g, exact=self._exact)}
+                self._upload_constants(loaded.constants, [gemms[n] for n in sorted(self._multiplied)])
+            except BaseException:
+                device.close()
+                raise
+
+    def _upload_constants(self, constants: Mapping[str, Array], gemms: list[Gemm]) -> None:
+        """What kernels read, and what a library reads for ``gemms``."""
         for buffer in self.manifest.buffers:
             if buffer.role is Role.CONSTANT:
-                self._upload(buffer.name, loaded.constants[buffer.name])
-        for gemm in (gemms[name] for name in sorted(self._multiplied)):
-            wide = as_float32(loaded.constants[gemm.weight], self.manifest.dtype, gemm.cols)
-            self._upload(_as_wide(gemm), wide)
+                self._upload(buffer.name, constants[buffer.name])
+        for gemm in gemms:
+            self._upload(_as_wide(gemm), as_float32(constants[gemm.weight], self.manifest.dtype, gemm.cols))
 
     @property
     def _exact(self) -> bool:
@@ -101,8 +109,9 @@ class Layer:
             if self._closed:
                 return
             self._closed = True
-            self._memory.clear()
-            self._device.close()
+            with self._device.active():
+                self._memory.clear()
+                self._device.close()
 
     def __call__(
         self, x: Any, state: Mapping[str, Any] | None = None, *, budget_ns: int | None = None
@@ -119,9 +128,10 @@ class Layer:
             self._check_open()
             _check_budget(budget_ns)
             given = {} if state is None else self._check_names(state)
-            if self._device.accepts(x):
-                return self._run_in_place(x, given, budget_ns)
-            return self._run_numpy(self._check_input(x), given, budget_ns)
+            with self._device.active():
+                if self._device.accepts(x):
+                    return self._run_in_place(x, given, budget_ns)
+                return self._run_numpy(self._check_input(x), given, budget_ns)
 
     def _run_numpy(
         self, x: Array, state: Mapping[str, Any], budget_ns: int | None
@@ -181,15 +191,17 @@ class Layer:
         """
         with self._lock:
             self._check_open()
-            self._run_numpy(self._check_input(x), {}, None)
-            steps, longest = len(x), self.manifest.steps_per_launch
+            array = self._check_input(x)
+            steps, longest = len(array), self.manifest.steps_per_launch
 
             def work() -> None:
                 for first, count in launch.chunks(steps, longest):
                     self._enqueue(self._memory, first, count, None)
 
-            times = [self._device.timed_us(work) / steps for _ in range(warmup + repeats)]
-            self._check_status(0, None)
+            with self._device.active():
+                self._run_numpy(array, {}, None)
+                times = [self._device.timed_us(work) / steps for _ in range(warmup + repeats)]
+                self._check_status(0, None)
             return times[warmup:]
 
     def _run_chunks(self, memory: Mapping[str, Memory], steps: int, budget_ns: int | None) -> None:

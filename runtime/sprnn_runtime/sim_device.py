@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ class SimDevice:
         self._simulator = Simulator(source, [k.name for k in kernels])
         self._seed = seed
         self._deadlock_rounds = deadlock_rounds
+
+    def active(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def allocate(self, size_bytes: int) -> NDArray[np.uint8]:
         aligned = np.full(size_bytes + 64, _POISON, np.uint8)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import sprnn_runtime
 
 import sprnnc
 
@@ -38,10 +39,9 @@ print(layer.device_name)
 """
 
 
-def python(code: str, *args: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, args)], capture_output=True, text=True, check=False
-    )
+def python(code: str, *args: object, options: tuple[str, ...] = ()) -> str:
+    command = [sys.executable, *options, "-c", code, *map(str, args)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -67,3 +67,33 @@ def test_an_artifact_runs_where_the_compiler_is_not_installed(
     np.testing.assert_array_equal(got["y"], wanted.y)
     for name, state in wanted.state.items():
         np.testing.assert_array_equal(got[name], state)
+
+
+ALONE = """
+import sys
+sys.path.append(sys.argv.pop(1))
+import importlib.util
+absent = [n for n in {forbidden!r} if importlib.util.find_spec(n) is None]
+assert absent == list({forbidden!r}), absent
+import numpy as np
+import sprnn_runtime
+y, state = sprnn_runtime.load(sys.argv[1])(np.load(sys.argv[2]))
+np.savez(sys.argv[3], y=y, **state)
+"""
+
+
+def test_an_artifact_runs_where_nothing_but_numpy_is_installed(
+    artifact: sprnnc.Artifact, path: Path, x: np.ndarray, tmp_path: Path
+) -> None:
+    """A Python without site-packages, and a folder with NumPy and the runtime alone."""
+    site = tmp_path / "site"
+    site.mkdir()
+    numpy, runtime = Path(np.__file__).parent, Path(sprnn_runtime.__file__).parent
+    for package in (numpy, numpy.with_name("numpy.libs"), runtime):
+        if package.exists():
+            (site / package.name).symlink_to(package)
+    np.save(tmp_path / "x.npy", x)
+    code, out = ALONE.format(forbidden=FORBIDDEN), tmp_path / "out.npz"
+    python(code, site, path, tmp_path / "x.npy", out, options=("-I", "-S"))
+    wanted = sprnnc.execute(artifact, x, device="sim")
+    np.testing.assert_array_equal(np.load(out)["y"], wanted.y)

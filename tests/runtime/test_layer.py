@@ -158,6 +158,27 @@ def test_four_threads_get_the_same_results(
         assert_equal_runs(run, whole)
 
 
+def test_threads_with_different_layers_do_not_meet(x: np.ndarray) -> None:
+    layers = [open_layer(compile_lstm(exchange=e).loaded(), "sim") for e in ("lamport", "barrier")]
+    wanted = [layer(x) for layer in layers]
+    runs: list[tuple[int, tuple[np.ndarray, State]]] = []
+    start = threading.Barrier(4)
+
+    def work(number: int) -> None:
+        start.wait()
+        for n in (number, 1 - number, number):
+            runs.append((n, layers[n](x)))
+
+    threads = [threading.Thread(target=work, args=(number % 2,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(runs) == 12
+    for number, run in runs:
+        assert_equal_runs(run, wanted[number])
+
+
 def test_an_unknown_device(path: Path) -> None:
     with pytest.raises(InputError, match="unknown device 'tpu'") as error:
         sprnn_runtime.load(path, "tpu")

@@ -104,9 +104,7 @@ class Driver:
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> CudaDevice:
     monkeypatch.setattr("sprnn_runtime.cuda_device._driver", Driver)
-    monkeypatch.setattr(
-        CudaDevice, "_activate_context", lambda self: vars(self).update(_device=0, _context=1)
-    )
+    monkeypatch.setattr(CudaDevice, "_retain_context", lambda self: vars(self).update(_device=0, _context=1))
     monkeypatch.setattr(CudaDevice, "_check_arch", lambda *_: None)
     monkeypatch.setattr(Driver, "CUstream_flags", SimpleNamespace(CU_STREAM_NON_BLOCKING=1), raising=False)
     return CudaDevice(b"code", "sm_90", [])
