@@ -53,6 +53,7 @@ _ERRORS = (
     ),
     ErrorCode("KERNEL_FAILED", 9, "a kernel reported a status that is not known"),
     ErrorCode("BUSY", 10, "too many launches are pending"),
+    ErrorCode("STATES_LOST", 11, "the states are not valid since a run failed: set all of them"),
 )
 _CTYPES = {"float32": "float", "uint32": "unsigned", "int32": "int", "float16": "unsigned short"}
 _WORD = re.compile(r"[A-Za-z_]\w*", re.ASCII)

@@ -45,26 +45,17 @@ def make(artifact: sprnnc.Artifact, folder: Path, embed: bool) -> str:
     return done.stdout
 
 
-def test_the_header_is_c(tmp_path: Path) -> None:
+def test_the_header_is_c_and_c_plus_plus(tmp_path: Path) -> None:
     artifact = sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=0, target="sm_90")
     files = source_files(artifact, embed=False)
     (tmp_path / "lstm.h").write_bytes(files["lstm.h"])
     fake = Path(__file__).parent / "fake_cuda"
     (tmp_path / "use.c").write_text('#include "lstm.h"\nint main(void) { return lstm_OK; }\n')
-    command = [
-        "gcc",
-        "-std=c99",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-pedantic",
-        f"-I{fake}",
-        "use.c",
-        "-o",
-        "use",
-    ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    warnings = ["-Wall", "-Wextra", "-Werror", "-pedantic", f"-I{fake}"]
+    for compiler in (["gcc", "-std=c99"], ["g++", "-x", "c++", "-std=c++11"]):
+        command = [*compiler, *warnings, "use.c", "-o", "use"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="cmake is not in PATH")

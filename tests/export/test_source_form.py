@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import sprnnc
 from sprnnc.export.folder import write_folder
 from sprnnc.export.source_form import source_files
 
+RING = Path(__file__).parents[1] / "runtime/kept/ring.sprnn"
 CELLS = [
     ("elman_relu", "fp16", {"exchange": "barrier"}),
     ("gru_reset_before", "bf16", {}),
@@ -206,7 +208,18 @@ int main() {
   EXPECT(failure.block == 7 && failure.step == 3 + 2 && failure.phase == 1);
   EXPECT(lstm_finish(a, nullptr, &failure) == lstm_OK);
   EXPECT(failure.code == 0);
-  for (int code = 0; code < 12; ++code) EXPECT(strlen(lstm_error_text((lstm_error)code)) > 5);
+  // after which no state has a known value until each is set
+  EXPECT(lstm_run(a, x.data(), ya.data(), 12, nullptr) == lstm_STATES_LOST);
+  EXPECT(lstm_get_state(a, lstm_STATE_c, c.data(), nullptr) == lstm_STATES_LOST);
+  EXPECT(strstr(lstm_last_message(), "lstm_set_state"));
+  EXPECT(lstm_set_state(a, lstm_STATE_h, nullptr, nullptr) == lstm_OK);
+  EXPECT(lstm_get_state(a, lstm_STATE_h, h.data(), nullptr) == lstm_OK);
+  EXPECT(lstm_run(a, x.data(), ya.data(), 12, nullptr) == lstm_STATES_LOST);
+  EXPECT(lstm_set_state(a, lstm_STATE_c, nullptr, nullptr) == lstm_OK);
+  EXPECT(lstm_run(a, x.data(), ya.data(), 12, nullptr) == lstm_OK);
+  EXPECT(memcmp(ya.data(), yb.data(), sizeof(float) * ya.size()) == 0);
+  EXPECT(lstm_finish(a, nullptr, nullptr) == lstm_OK);
+  for (int code = 0; code < 13; ++code) EXPECT(strlen(lstm_error_text((lstm_error)code)) > 5);
   lstm_destroy(a);
   lstm_destroy(b);
   lstm_destroy(nullptr);
@@ -222,16 +235,119 @@ def test_the_c_interface_does_what_its_header_says(folder: Path) -> None:
     assert code == 0, out + err
 
 
-def test_two_exports_link_into_one_program(tmp_path: Path, artifact: sprnnc.Artifact) -> None:
-    write_folder(tmp_path / "both", source_files(artifact, embed=True))
-    other = compile_cell("gru_reset_after")
-    for name, data in source_files(other, embed=True).items():
-        (tmp_path / "both" / name).write_bytes(data)
-    name = other.manifest.name
-    (tmp_path / "both" / "both.cu").write_text(
-        f'#include "lstm.h"\n#include "{name}.h"\n'
-        f"int main() {{ lstm_model* a; {name}_model* b;\n"
-        f"  return lstm_create(&a, 0) || {name}_create(&b, 0); }}\n"
-    )
-    build(tmp_path / "both", "lstm.cu", f"{name}.cu", "both.cu")
-    assert run(tmp_path / "both")[0] == 0
+CHAIN = r"""
+#include <cstdio>
+#include <vector>
+#include "lower.h"
+#include "upper.h"
+int main() {
+  lower_model* lower;
+  upper_model* upper;
+  if (lower_create(&lower, 0) || upper_create(&upper, 0)) return 1;
+  std::vector<float> x(12 * 2 * 12), between(x.size()), y(x.size());
+  if (fread(x.data(), 4, x.size(), stdin) != x.size()) return 2;
+  if (lower_run(lower, x.data(), between.data(), 12, nullptr)) return 3;
+  if (upper_run(upper, between.data(), y.data(), 12, nullptr)) return 4;
+  if (lower_finish(lower, nullptr, nullptr) || upper_finish(upper, nullptr, nullptr)) return 5;
+  fwrite(y.data(), 4, y.size(), stdout);
+  return 0;
+}
+"""
+
+
+def test_two_exports_link_into_one_program_and_are_a_stack(tmp_path: Path) -> None:
+    text, folder = RING.read_text(), tmp_path / "both"
+    artifacts = [
+        sprnnc.compile(
+            text.replace("model ring", f"model {name}"), random_weights=seed, batch=2, target="sm_90"
+        )
+        for seed, name in enumerate(("lower", "upper"))
+    ]
+    write_folder(folder, {n: d for a in artifacts for n, d in source_files(a, embed=True).items()})
+    (folder / "chain.cu").write_text(CHAIN)
+    build(folder, "lower.cu", "upper.cu", "chain.cu")
+    x = np.random.default_rng(4).standard_normal((12, 2, 12)).astype(np.float32)
+    done = subprocess.run(["./t"], cwd=folder, input=x.tobytes(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    wanted = x
+    for artifact in artifacts:
+        with open_layer(artifact.loaded(), "sim") as layer:
+            wanted, _ = layer(wanted)
+    np.testing.assert_array_equal(np.frombuffer(done.stdout, np.float32).reshape(x.shape), wanted)
+
+
+# Three chunks of 5, 5 and 2 steps, each of them a launch of one kernel.
+FAILURES = r"""
+#include <cstdio>
+#include <cstring>
+#include <vector>
+const long kSilentAt = 96;
+#include "ring.cu"
+#define EXPECT(what) if (!(what)) return printf("line %d: %s; %s\n", __LINE__, #what, ring_last_message()), 1
+const float kNothing = -77;
+int main() {
+  ring_model* m;
+  ring_failure failure;
+  std::vector<float> x(12 * 2 * 12, 0.25f), wanted(12 * 2 * 12), y(wanted.size()), h(24);
+  const size_t chunk = 5 * 2 * 12;
+  EXPECT(ring_create(&m, "ring.weights", 0) == ring_OK);
+  EXPECT(ring_run(m, x.data(), wanted.data(), 12, nullptr) == ring_OK);
+  EXPECT(ring_finish(m, nullptr, nullptr) == ring_OK);
+  EXPECT(ring_set_state(m, ring_STATE_h, nullptr, nullptr) == ring_OK);
+  for (int succeeding = 0; succeeding < 3; ++succeeding) {
+    // a launch fails: the run says so, launches nothing more, and leaves no state that looks right
+    y.assign(y.size(), kNothing);
+    fake_cuda::launches_left = succeeding;
+    EXPECT(ring_run(m, x.data(), y.data(), 12, nullptr) == ring_CUDA_FAILED);
+    EXPECT(strstr(ring_last_message(), "launch") && strstr(ring_last_message(), "an error of the fake"));
+    EXPECT(fake_cuda::launches_left == -1);
+    const size_t done = succeeding * chunk;
+    EXPECT(memcmp(y.data(), wanted.data(), sizeof(float) * done) == 0);
+    for (size_t i = done; i < y.size(); ++i) EXPECT(y[i] == kNothing);
+    fake_cuda::launches_left = 1 << 30;
+    EXPECT(ring_run(m, x.data(), y.data(), 12, nullptr) == ring_STATES_LOST);
+    EXPECT(ring_get_state(m, ring_STATE_h, h.data(), nullptr) == ring_STATES_LOST);
+    EXPECT(ring_finish(m, nullptr, &failure) == ring_CUDA_FAILED && failure.code == 0);
+    EXPECT(strstr(ring_last_message(), "stopped before its last launch"));
+    EXPECT(ring_finish(m, nullptr, nullptr) == ring_OK);  // it was said
+    EXPECT(ring_run(m, x.data(), y.data(), 12, nullptr) == ring_STATES_LOST);
+    EXPECT(ring_set_state(m, ring_STATE_h, nullptr, nullptr) == ring_OK);
+    EXPECT(ring_run(m, x.data(), y.data(), 12, nullptr) == ring_OK);
+    EXPECT(ring_finish(m, nullptr, nullptr) == ring_OK);
+    EXPECT(memcmp(y.data(), wanted.data(), sizeof(float) * y.size()) == 0);
+    EXPECT(ring_set_state(m, ring_STATE_h, nullptr, nullptr) == ring_OK);
+  }
+  // block 0 publishes nothing in the second launch of the recurrence: all blocks leave it, and it is named
+  y.assign(y.size(), kNothing);
+  fake_cuda::deadlock_rounds = 0;
+  fake_cuda::launches_left = kSilentAt + 2;
+  EXPECT(ring_set_budget_ns(m, 20000) == ring_OK);
+  EXPECT(ring_run(m, x.data(), y.data(), 12, nullptr) == ring_OK);
+  EXPECT(ring_finish(m, nullptr, &failure) == ring_WAITED_TOO_LONG);
+  EXPECT(failure.code == 1 && failure.block < 2 && failure.step == 5 && failure.phase == 1);
+  EXPECT(memcmp(y.data(), wanted.data(), sizeof(float) * chunk) == 0);
+  char text[200];
+  const char* format = "block %u waited for the exchange of phase 1 in step 5 longer than 20000 ns";
+  snprintf(text, sizeof text, format, failure.block);
+  EXPECT(strcmp(ring_last_message(), text) == 0);
+  EXPECT(strstr(ring_error_text(ring_WAITED_TOO_LONG), "spent its budget"));
+  EXPECT(ring_run(m, x.data(), y.data(), 12, nullptr) == ring_STATES_LOST);
+  ring_destroy(m);
+  return 0;
+}
+"""
+
+
+def test_a_failure_in_the_middle_of_a_run_is_reported_and_leaves_nothing_wrong(tmp_path: Path) -> None:
+    artifact = sprnnc.compile(RING, random_weights=1, batch=2, target="sm_90")
+    assert (artifact.manifest.steps_per_launch, len(artifact.manifest.kernels)) == (5, 1)
+    write_folder(tmp_path / "c", source_files(artifact, embed=False))
+    source = (tmp_path / "c/ring.cu").read_text()
+    everyone = "u.h, u.unit >= 0);"
+    silent = "u.h, u.unit >= 0 && (blockIdx.x != 0 || fake_cuda::launches_left != kSilentAt));"
+    assert source.count(everyone) == 1
+    (tmp_path / "c/ring.cu").write_text(source.replace(everyone, silent))
+    (tmp_path / "c/failures.cu").write_text(FAILURES)
+    build(tmp_path / "c", "failures.cu", program="failures")
+    code, out, err = run(tmp_path / "c", program="failures")
+    assert code == 0, out + err

@@ -43,6 +43,10 @@ void log(const char* format, Values... values) {
   fclose(file);
 }
 
+// How many launches succeed, and how often all threads may look before the simulator calls it a dead-lock (0: for ever).
+inline long launches_left = 1 << 30;
+inline unsigned deadlock_rounds = 200;
+
 // The size of every argument of a kernel, and its first 8 bytes.
 template <class... Args>
 void log_arguments(void (*)(Args...), void** arguments) {
@@ -59,7 +63,8 @@ cudaError_t launch(const char* call, Kernel* kernel, dim3 grid, dim3 block, void
   log("%s %u %u %zu", call, grid.x, block.x, shared);
   log_arguments(kernel, arguments);
   log("\n");
-  const sprnn_sim::Options options = {0, 200, 3, 1u << 18, 60.0};
+  if (launches_left-- <= 0) return cudaErrorLaunchFailure;
+  const sprnn_sim::Options options = {0, deadlock_rounds, 3, 1u << 18, 60.0};
   uint64_t statistics[2];
   const std::string why = sprnn_sim::launch(sprnn_sim::bind(kernel, arguments), grid.x, block.x, shared, options, statistics);
   if (!why.empty()) fprintf(stderr, "simulator: %s\n", why.c_str());

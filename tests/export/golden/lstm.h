@@ -38,7 +38,8 @@ typedef enum {
   lstm_CUDA_FAILED = 7,  // a call of CUDA failed
   lstm_WAITED_TOO_LONG = 8,  // a wait inside a kernel spent its budget: other work kept blocks off the GPU
   lstm_KERNEL_FAILED = 9,  // a kernel reported a status that is not known
-  lstm_BUSY = 10  // too many launches are pending
+  lstm_BUSY = 10,  // too many launches are pending
+  lstm_STATES_LOST = 11  // the states are not valid since a run failed: set all of them
 } lstm_error;
 
 // Where a kernel gave up. `step` counts from the first step of the run that failed.
@@ -56,11 +57,13 @@ lstm_error lstm_create(lstm_model** model, const char* weights_path, int steps_a
 
 // Runs `steps` steps: x [steps, BATCH, INPUT] to y [steps, BATCH, OUTPUT], both in device memory and
 // not overlapping. The states go on from the run before. It enqueues on `stream` and returns; it allocates nothing
-// and waits for nothing. Whether all went well, lstm_finish says.
+// and waits for nothing. Whether all went well, lstm_finish says. An error in the middle of a long run ends it:
+// what would come later is not launched.
 lstm_error lstm_run(lstm_model* model, const float* x, float* y, int steps, cudaStream_t stream);
 
-// Waits for `stream`, and says whether all runs since the last call went well. If not, outputs and states are
-// not valid, and *failure (which may be NULL) is the first place that gave up.
+// Waits for `stream`, and says whether all runs since the last call went well. If not, their outputs are not valid,
+// nor are the states: other calls return lstm_STATES_LOST until each has been set. *failure (which may be NULL) is
+// the first place where a kernel gave up.
 lstm_error lstm_finish(lstm_model* model, cudaStream_t stream, lstm_failure* failure);
 
 // Sets a state to `values` [BATCH, size], in host or device memory; NULL means zeros. In the order of `stream`:
