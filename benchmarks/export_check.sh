@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds and runs the exports of every example cell, in all forms, on the GPU at hand: equal to the Python
-# runtime bit for bit, and within 2 % of its time a step.
+# Builds and runs the exports of every example cell and three models, in all forms, on the GPU at hand: equal to
+# the Python runtime bit for bit, and within 2 % of its time a step; in a minute and a half on 16 cores.
 #   benchmarks/export_check.sh OUT
-# It needs nvcc, make, a C compiler and pkg-config. The Python that runs must have the dependencies; the package
+# It needs nvcc, make and a C compiler. The Python that runs must have the dependencies; the package
 # need not be installed. OUT/export.json has the numbers; the exit code is 0 if all is well.
 set -euo pipefail
 mkdir -p "$1"
