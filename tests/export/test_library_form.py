@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -46,6 +47,27 @@ def test_it_exports_its_functions_and_nothing_else(library: Path) -> None:
     command = ["nm", "-D", "--defined-only", str(library / "lib/liblstm.so")]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert {line.split()[2] for line in listed.splitlines()} == {f"lstm_{f}" for f in FUNCTIONS.split()}
+
+
+def fat_binary(data: bytes) -> set[tuple[str, int]]:
+    """Kind and architecture of all device code in a library, by the headers that nvcc writes."""
+    kinds, found, at = {1: "ptx", 2: "machine code"}, set(), 0
+    magic = struct.pack("<I", 0xBA55ED50)
+    while (at := data.find(magic, at)) >= 0:
+        _, _, header, size = struct.unpack_from("<IHHQ", data, at)
+        entry, end = at + header, at + header + size
+        while entry < end:
+            kind, _, header, size = struct.unpack_from("<HHIQ", data, entry)
+            found.add((kinds[kind], struct.unpack_from("<I", data, entry + 28)[0]))
+            entry += header + size
+        at = end
+    return found
+
+
+@needs_nvcc
+def test_it_holds_code_for_several_architectures_and_ptx_for_newer_ones(library: Path) -> None:
+    found = fat_binary((library / "lib/liblstm.so").read_bytes())
+    assert found == {("ptx", 90), *(("machine code", arch) for arch in (90, 100, 103, 120))}
 
 
 @needs_nvcc
