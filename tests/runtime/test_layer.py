@@ -226,16 +226,21 @@ def test_without_a_compiler_sim_says_so_and_auto_takes_the_reference(
     assert run.device == "reference" and run.error == 0
 
 
-def test_a_cache_that_cannot_be_written_is_not_needed(
+@pytest.mark.parametrize(("folder", "mib"), [("file/cache", "1024"), ("cache", "0")])
+def test_a_cache_that_keeps_nothing_is_not_needed(
     path: Path,
     x: np.ndarray,
     whole: tuple[np.ndarray, State],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    folder: str,
+    mib: str,
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("SPRNNC_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setenv("SPRNNC_CACHE", str(tmp_path / folder))
+    monkeypatch.setenv("SPRNNC_CACHE_MIB", mib)
     assert_equal_runs(sprnn_runtime.load(path, "sim")(x), whole)
+    assert not [p for p in tmp_path.rglob("*.so")]
 
 
 def test_without_any_folder_to_build_in_sim_says_so(
