@@ -258,7 +258,8 @@ def driver_library() -> str:
     with suppress(OSError):
         ctypes.CDLL("libcuda.so.1")
     maps = Path("/proc/self/maps").read_text(encoding="utf-8")
-    return next((line.split()[-1] for line in maps.splitlines() if "libcuda.so" in line), "-lcuda")
+    usual = f"-L{cuda()}/lib64/stubs -lcuda"
+    return next((line.split()[-1] for line in maps.splitlines() if "libcuda.so" in line), usual)
 
 
 if __name__ == "__main__":
