@@ -12,6 +12,7 @@ import sprnnc
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parents[1] / "examples"
+RING = HERE.parent / "runtime/kept/ring.sprnn"  # one kernel, no product of inputs: quick in the simulator
 SIZES = {"I": 10, "H": 40}
 WITHOUT_PRODUCTS = """\
 cell Leaky(I) {

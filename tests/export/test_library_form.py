@@ -10,13 +10,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fake_build import build, compile_cell, run
+from fake_build import RING, build, compile_cell, run
 
 import sprnnc
 from sprnnc.diagnostics import CompileError
 from sprnnc.export.folder import write_folder
 from sprnnc.export.library_form import architectures, library_files
-from sprnnc.export.source_form import source_files
+from sprnnc.export.lower import lower_to_export
+from sprnnc.export.source_form import render, source_files
+from sprnnc.export.weights import pack
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not in PATH")
 FUNCTIONS = "create destroy error_text finish get_state last_message run set_budget_ns set_state state_values"
@@ -100,15 +102,19 @@ def test_without_nvcc_another_form_is_named(
     assert "--form cu" in str(caught.value)
 
 
-def test_the_two_streams_example_runs(artifact: sprnnc.Artifact, tmp_path: Path) -> None:
-    from sprnnc.export.lower import lower_to_export
-    from sprnnc.export.source_form import render
-    from sprnnc.export.weights import pack
-
+def test_the_two_streams_example_runs(tmp_path: Path) -> None:
+    artifact = sprnnc.compile(RING, random_weights=1, batch=2, target="sm_90")
     write_folder(tmp_path / "c", source_files(artifact, embed=True))
     model = lower_to_export(artifact, pack(artifact.packed), embed=True)
-    (tmp_path / "c/two_streams.c").write_bytes(render("two_streams.c.j2", model, weights_path=""))
-    build(tmp_path / "c", "lstm.cu", "two_streams.c")
+    example = render("two_streams.c.j2", model, weights_path="")
+    (tmp_path / "c/two_streams.c").write_bytes(example)
+    build(tmp_path / "c", "ring.cu", "two_streams.c")
     code, out, err = run(tmp_path / "c")
     assert code == 0, out + err
     assert "pass: two models on two streams" in out
+    first = example.replace(b"ring_run(models[i], on_device", b"ring_run(models[0], on_device")
+    assert first != example
+    (tmp_path / "c/two_streams.c").write_bytes(first)  # the states of the first run go on in the second
+    build(tmp_path / "c", "ring.cu", "two_streams.c")
+    code, out, _ = run(tmp_path / "c")
+    assert code == 1 and "FAIL" in out

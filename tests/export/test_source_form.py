@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_build import WITHOUT_PRODUCTS, build, compile_cell, run
+from fake_build import RING, WITHOUT_PRODUCTS, build, compile_cell, run
 from sprnn_runtime.layer import open_layer
 
 import sprnnc
 from sprnnc.export.folder import write_folder
 from sprnnc.export.source_form import source_files
 
-RING = Path(__file__).parents[1] / "runtime/kept/ring.sprnn"
 CELLS = [
     ("elman_relu", "fp16", {"exchange": "barrier"}),
     ("gru_reset_before", "bf16", {}),
