@@ -274,6 +274,7 @@ def test_sixteen_processes_at_once_give_one_entry_and_sixteen_right_answers(tmp_
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     codes, results = json.loads(done.stdout)
