@@ -89,17 +89,17 @@ def test_an_entry_under_another_name_is_none(cache: BuildCache) -> None:
 
 
 def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
-    cache = BuildCache(tmp_path, 3 * 1100)
-    keys = [key_of(str(i)) for i in range(4)]
-    for age, key in zip((40, 30, 20), keys, strict=False):
-        path = fetch(cache, Builder(bytes(1000)), key).path
+    large, keys = BuildCache(tmp_path, 1 << 20), [key_of(str(i)) for i in range(9)]
+    ages = (40, 10, 70, 30, 60, 20, 80, 50)
+    for age, key in zip(ages, keys, strict=False):
+        path = fetch(large, Builder(bytes(1000)), key).path
         assert path is not None
         os.utime(path, (time.time() - age, time.time() - age))
-    fetch(cache, Builder(), keys[0])  # used again
+    fetch(large, Builder(), keys[6])  # the oldest is used again
     (tmp_path / "mine.txt").write_bytes(bytes(5000))  # not of the cache
-    fetch(cache, Builder(bytes(1000)), keys[3])
+    fetch(BuildCache(tmp_path, 4 * 1100), Builder(bytes(1000)), keys[8])
     kept = {p.name[5:69] for p in tmp_path.glob("test-*")}
-    assert kept == {keys[0], keys[2], keys[3]}
+    assert kept == {keys[1], keys[5], keys[6], keys[8]}
     assert (tmp_path / "mine.txt").exists()
 
 
