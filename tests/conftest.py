@@ -24,5 +24,35 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ.setdefault("SPRNNC_CACHE", str(tmp_path_factory.getbasetemp().parent / "sprnnc-cache"))
 
 
+@pytest.fixture
+def model_of_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny language model of random weights in the place of the committed one."""
+    import numpy as np
+
+    from examples.charlm import demo
+    from examples.charlm.corpus import ALPHABET
+    from examples.charlm.model import CharModel
+
+    rng, hidden, symbols = np.random.default_rng(0), 16, len(ALPHABET)
+
+    def draw(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    bits = {"heldout": 6.6, "snippet": 6.6}
+    about = {
+        "hidden": hidden,
+        "density": 0.25,
+        "snippet_columns": 2,
+        "bits_per_character": {"dense": bits, "pruned": bits},
+    }
+    recurrent = draw(4, hidden, hidden) * (rng.random((4, hidden, hidden)) < 0.25)
+    model = CharModel(recurrent, draw(symbols, 4 * hidden), draw(symbols, hidden), draw(symbols), about)
+    folder = tmp_path / "model_of_the_demo"
+    model.save(folder, small=True)
+    (folder / "heldout.txt").write_text("import os\nimport re\n" * 4, "utf-8")
+    monkeypatch.setattr(demo, "MODEL", folder)
+    return folder
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite golden kernels, to be reviewed")

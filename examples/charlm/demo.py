@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began = time.perf_counter()
     artifact = sprnnc.compile(
         MODEL / "charlm.sprnn",
-        weights=MODEL / "charlm.safetensors",
+        weights=model.tensors,
         batch=model.about["snippet_columns"],
         target=best_target(),
     )

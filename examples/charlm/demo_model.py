@@ -32,7 +32,7 @@ def save_demo(run: Run) -> None:
         gpu=run.machine.gpu,
         commit=run.options.commit,
     )
-    model.save(folder)
+    model.save(folder, small=True)
     (folder / "heldout.txt").write_text(text, "utf-8")
     run.say(f"saved the model of the demo in {folder}")
 

@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from sprnn_runtime import container
 
 from examples.charlm.corpus import ALPHABET, Symbols
+from examples.charlm.sparse_file import read_sparse, write_sparse
 from sprnnc.sparsity.weight_files import load_tensors
 from sprnnc.sparsity.write_weights import safetensors_bytes
 
 Float32 = NDArray[np.float32]
 GATES = "ifgo"  # as PyTorch stacks them
 _SYMBOLS = len(ALPHABET)
+_SPARSE = "charlm_sparse.safetensors"
 
 _SOURCE = """\
 # The recurrent layer of a character language model, an LSTM (Hochreiter, Schmidhuber 1997; Gers et al. 2000).
@@ -101,11 +103,18 @@ class CharModel:
         all_bits = -self.log2_probabilities(y)
         return np.take_along_axis(all_bits, following[..., None].astype(np.intp), axis=-1)[..., 0]
 
-    def save(self, folder: Path) -> None:
-        """Writes the files of a model: each whole or not at all, the description last."""
+    def save(self, folder: Path, *, small: bool = False) -> None:
+        """Writes the files of a model: each whole or not at all, the description last.
+
+        ``small``: non-zeros alone and all in fp16, to travel; otherwise as the compiler reads weights.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         ends = {"table": self.table, "output": self.output, "output_bias": self.output_bias}
-        container.write_file(folder / "charlm.safetensors", safetensors_bytes(self.tensors))
+        if small:
+            write_sparse(folder / _SPARSE, self.tensors)
+            ends = {name: tensor.astype(np.float16) for name, tensor in ends.items()}
+        else:
+            container.write_file(folder / "charlm.safetensors", safetensors_bytes(self.tensors))
         container.write_file(folder / "ends.safetensors", safetensors_bytes(ends))
         container.write_file(folder / "charlm.sprnn", self.source.encode())
         container.write_file(folder / "about.json", (json.dumps(self.about, indent=1) + "\n").encode())
@@ -115,7 +124,11 @@ class CharModel:
         """Reads what ``save`` wrote. Raises CompileError where weights are missing or do not fit."""
         about = json.loads((folder / "about.json").read_text("utf-8"))
         hidden = int(about["hidden"])
-        matrices = load_tensors(folder / "charlm.safetensors", {f"U{g}": (hidden, hidden) for g in GATES})
+        wanted = {f"U{g}": (hidden, hidden) for g in GATES}
+        if (folder / _SPARSE).exists():
+            matrices = read_sparse(folder / _SPARSE, wanted)
+        else:
+            matrices = load_tensors(folder / "charlm.safetensors", wanted)
         shapes = {"table": (_SYMBOLS, 4 * hidden), "output": (_SYMBOLS, hidden), "output_bias": (_SYMBOLS,)}
         ends = load_tensors(folder / "ends.safetensors", shapes)
         return CharModel(np.stack([matrices[f"U{g}"] for g in GATES]), about=about, **ends)

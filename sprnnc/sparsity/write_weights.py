@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sprnnc.diagnostics import fail
 
+_SAFETENSORS = {"float32": "F32", "float16": "F16"}
 _ALIGN_BYTES = 8  # the data of a safetensors file begins at a multiple of it
 
 
@@ -47,18 +48,21 @@ def _npz_bytes(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
     return buffer.getvalue()
 
 
-def safetensors_bytes(tensors: Mapping[str, NDArray[np.float32]]) -> bytes:
-    """The safetensors format: the header's length (u64, little endian), the header as JSON, the data."""
+def safetensors_bytes(tensors: Mapping[str, NDArray[np.floating[Any]]]) -> bytes:
+    """The safetensors format: the header's length (u64, little endian), the header as JSON, the data.
+
+    Tensors are float32 or float16.
+    """
     header: dict[str, Any] = {}
     at = 0
     for name, tensor in tensors.items():
         header[name] = {
-            "dtype": "F32",
+            "dtype": _SAFETENSORS[tensor.dtype.name],
             "shape": list(tensor.shape),
             "data_offsets": [at, at + tensor.nbytes],
         }
         at += tensor.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _ALIGN_BYTES)
-    data = [tensor.astype("<f4", copy=False).tobytes() for tensor in tensors.values()]
+    data = [t.astype(t.dtype.newbyteorder("<"), copy=False).tobytes() for t in tensors.values()]
     return b"".join([struct.pack("<Q", len(text)), text, *data])

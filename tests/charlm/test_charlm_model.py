@@ -11,10 +11,8 @@ import sprnnc
 from examples.charlm import demo
 from examples.charlm.corpus import ALPHABET, encode
 from examples.charlm.model import GATES, CharModel, columns
-from sprnnc.cell.reference import run_reference
+from examples.charlm.sparse_file import read_sparse, write_sparse
 from sprnnc.diagnostics import CompileError
-from sprnnc.language.check import check
-from sprnnc.language.parse import parse
 
 HIDDEN = 16
 
@@ -78,16 +76,6 @@ def test_the_committed_model_is_small_and_pruned() -> None:
     assert set(model.densities) == set(GATES)
 
 
-def test_the_committed_model_reads_as_it_did_when_trained() -> None:
-    model = CharModel.load(demo.MODEL)
-    text = encode((demo.MODEL / "heldout.txt").read_text("utf-8"))
-    symbols = columns(text, model.about["snippet_columns"])
-    cell = check(parse(model.source, "charlm"), source=model.source, filename="charlm").cell
-    y, _ = run_reference(cell, model.tensors, model.inputs(symbols[:-1]), {})
-    when_trained = model.about["bits_per_character"]["pruned"]["snippet"]
-    assert model.bits(y, symbols[1:]).mean() == pytest.approx(when_trained, rel=1e-4)
-
-
 def test_bars_stand_below_their_characters() -> None:
     bits = np.array([0, 8.4, 1, 0, 2.5])
     assert demo.shaded(encode("ab\ncd"), bits) == ["ab", " █", "cd", " ▂"]
@@ -99,7 +87,34 @@ def test_what_cannot_be_is_refused(arguments: list[str]) -> None:
         demo.parse_arguments(arguments)
 
 
-def test_a_kernel_that_is_wrong_ends_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_is_wrong_ends_the_demo(
+    model_of_the_demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(demo, "relative_error", lambda got, expected: 1e-3)
     with pytest.raises(SystemExit, match="the result is wrong"):
         demo.main(["--characters", "1"])
+
+
+def test_small_files_hold_the_non_zeros_and_nothing_else(tmp_path: Path) -> None:
+    model = random_model()
+    model.save(tmp_path, small=True)
+    again = CharModel.load(tmp_path)
+    np.testing.assert_array_equal(again.recurrent, model.recurrent.astype(np.float16))
+    np.testing.assert_array_equal(again.table, model.table.astype(np.float16))
+    assert not (tmp_path / "charlm.safetensors").exists()
+
+
+@pytest.mark.parametrize("kept", [[], [0], [2047], [4095], [1, 4000], list(range(4096))])
+def test_gaps_of_any_length_come_back(kept: list[int], tmp_path: Path) -> None:
+    matrix = np.zeros(4096, np.float32)
+    matrix[kept] = 1.5
+    write_sparse(tmp_path / "m.safetensors", {"U": matrix.reshape(64, 64)})
+    again = read_sparse(tmp_path / "m.safetensors", {"U": (64, 64)})
+    np.testing.assert_array_equal(again["U"].ravel(), matrix)
+
+
+def test_a_sparse_file_of_another_size_is_an_error(tmp_path: Path) -> None:
+    write_sparse(tmp_path / "m.safetensors", {"U": np.ones((4, 4), np.float32)})
+    for shapes in ({"U": (3, 3)}, {"V": (4, 4)}):
+        with pytest.raises(CompileError, match="holds no matrix"):
+            read_sparse(tmp_path / "m.safetensors", shapes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -97,8 +98,18 @@ def test_demo_runs(folder: Path) -> None:
         r"([\d.]+)   by the kernel, just now \(float64: ([\d.]+)\)", done.stdout
     ).groups()
     assert now == reference
-    assert float(now) < 4  # no worse than one in sixteen: it has learned something
+    about = json.loads((ROOT / "examples/charlm/model/about.json").read_text(encoding="utf-8"))
+    when_trained = about["bits_per_character"]["pruned"]["snippet"]
+    assert float(now) == pytest.approx(when_trained, rel=2e-3)  # weights were rounded to fp16 since
     assert done.stdout.count("def __init__(") >= 4  # a prompt for each column
+
+
+def test_the_readme_says_how_well_the_demo_reads() -> None:
+    about = json.loads((ROOT / "examples/charlm/model/about.json").read_text(encoding="utf-8"))
+    bits = {name: value["heldout"] for name, value in about["bits_per_character"].items()}
+    text = " ".join(README.split())
+    assert f"keeps {about['density']:.0%} of its recurrent weights" in text
+    assert f"at {bits['pruned']:.2f} bits a character; the dense one takes {bits['dense']:.2f}." in text
 
 
 def test_every_decision_is_documented() -> None:
