@@ -118,6 +118,11 @@ class ExportModel:
     fills: tuple[FillCall, ...]
     launches_of_chunk: tuple[LaunchCall, ...]
 
+    @property
+    def calls(self) -> frozenset[str]:
+        """Functions that launch: C warns of one that is never called."""
+        return frozenset(launch.call for launch in self.launches_of_chunk)
+
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:

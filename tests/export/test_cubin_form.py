@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fake_build import build, compile_cell, run
+from fake_build import EXAMPLES, RING, WITHOUT_PRODUCTS, build, compile_cell, run
 from sprnn_runtime.layer import open_layer
 from sprnn_runtime.sim import Simulator
 
@@ -100,6 +101,17 @@ def test_the_example_compiles_as_c(cubin: Path, tmp_path: Path) -> None:
     command += ["-o", str(tmp_path / "example.o")]
     done = subprocess.run(command, cwd=cubin, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("source", [EXAMPLES / "lstm.sprnn", RING, WITHOUT_PRODUCTS])
+def test_the_example_calls_every_function_that_it_has(source: Path | str) -> None:
+    """A compiler warns of one that it does not: here of launches that a cell has no use for."""
+    artifact = sprnnc.compile(source, random_weights=1, target="sm_90")
+    text = cubin_files(artifact, embed=False)["example.c"].decode()
+    functions = re.findall(r"^static [\w ]+?\*?(\w+)\(", text, re.M)
+    assert {"run_chunk", "main"} & set(functions)
+    for name in functions:
+        assert len(re.findall(rf"\b{name}\(", text)) > 1, name
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru_reset_before"])
