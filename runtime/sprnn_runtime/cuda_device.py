@@ -156,8 +156,8 @@ class CudaDevice:
         library = find_library()
         if library is None:
             return None, None
-        workspace = self.allocate(VendorGemm.workspace_bytes)
-        with suppress(OSError):
+        with suppress(OSError, DeviceError):  # DeviceError: its workspace does not fit beside the layer
+            workspace = self.allocate(VendorGemm.workspace_bytes)
             return VendorGemm(library, int(self._stream), workspace.pointer), workspace
         return None, None
 
@@ -242,6 +242,7 @@ class CudaDevice:
             self._driver.cuStreamSynchronize(self._stream)
             if self._gemm:
                 self._gemm.close()
+            self._gemm, self._workspace = None, None  # a closed layer keeps no memory
             self._driver.cuModuleUnload(self._module)
             self._driver.cuStreamDestroy(self._stream)
 
