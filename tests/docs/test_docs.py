@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -94,6 +95,15 @@ def test_demo_runs(folder: Path) -> None:
     assert now == reference
     assert float(now) < 4  # no worse than one in sixteen: it has learned something
     assert done.stdout.count("def __init__(") >= 4  # a prompt for each column
+
+
+def test_demo_says_what_it_needs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "examples.charlm.demo"]
+    nothing = {"PATH": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    env = nothing | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 1
+    assert "g++" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_every_decision_is_documented() -> None:
