@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from sprnn_runtime import Layer
+from sprnn_runtime.errors import SprnnError
 from sprnn_runtime.layer import open_layer
 
 import sprnnc
@@ -157,4 +158,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SprnnError as error:  # no g++, say: its words tell what to install
+        raise SystemExit(str(error)) from None

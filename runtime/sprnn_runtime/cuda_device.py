@@ -163,8 +163,8 @@ class CudaDevice:
         library = find_library()
         if library is None:
             return None, None
-        workspace = self.allocate(VendorGemm.workspace_bytes)
-        with suppress(OSError):
+        with suppress(OSError, DeviceError):  # DeviceError: its workspace does not fit beside the layer
+            workspace = self.allocate(VendorGemm.workspace_bytes)
             return VendorGemm(library, int(self._stream), workspace.pointer), workspace
         return None, None
 

@@ -257,11 +257,11 @@ def _check_gemm(gemm: Gemm, kernel: Kernel, manifest: Manifest) -> None:
     words = gemm.cols if manifest.dtype == "fp32" else -(-gemm.cols // 2)
     expected = (
         (weight, Role.CONSTANT, "uint32", (gemm.rows, words)),
-        (operand, Role.INPUT, "float32", (TIME, manifest.batch, gemm.stride)),
+        (operand, Role.INPUT, "float32", (TIME, manifest.batch, manifest.input_size)),
         (product, Role.SCRATCH, "float32", (TIME, manifest.batch, gemm.rows)),
     )
     fits = all((b.role, b.dtype, b.shape) == tuple(want) for b, *want in expected)
-    if not fits or gemm.first + gemm.cols > gemm.stride:
+    if not fits or gemm.stride != manifest.input_size or gemm.first + gemm.cols > gemm.stride:
         raise ValueError(f"kernel {kernel.name} is no product of its buffers")
 
 

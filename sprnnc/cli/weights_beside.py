@@ -10,7 +10,12 @@ SUFFIXES = (".safetensors", ".npz")
 
 
 def weights_beside(source: Path, help: str = "name them with --weights") -> Path:
-    """The one weight file with the name of ``source``. Raises CompileError E713 where it is not one."""
+    """The one weight file with the name of ``source``.
+
+    Raises CompileError E101 where ``source`` itself is missing, E713 where there is not one such file.
+    """
+    if not source.exists():
+        raise fail("E101", f"there is no file {source}", help="give a .sprnn file, its weights beside it")
     there = [p for p in map(source.with_suffix, SUFFIXES) if p.exists()]
     if len(there) == 1:
         return there[0]

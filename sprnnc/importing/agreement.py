@@ -31,6 +31,7 @@ def agreement(
     Inf, and E706 where the error is above 1e-5.
     """
     model = check(parse(source, name), source=source, filename=name)
+    _check_finite(tensors, name)
     validate_weights(model.cell, check_tensors(tensors, expected_shapes(model.cell)))
     x, state = _random_input(model.cell)
     y, _ = run_reference(model.cell, tensors, x[::-1] if reverse else x, state)
@@ -43,6 +44,17 @@ def agreement(
             help="nothing was written; weights beyond what float32 holds can cause it, else report it",
         )
     return error
+
+
+def _check_finite(tensors: Mapping[str, NDArray[np.float32]], name: str) -> None:
+    """Raises CompileError E310: an agreement on NaN says nothing."""
+    for tensor, values in tensors.items():
+        if bad := int((~np.isfinite(values)).sum()):
+            raise fail(
+                "E310",
+                f"{name}: tensor '{tensor}' has {bad} values that are NaN, infinite, or beyond float32",
+                help="nothing was written; mend the training run",
+            )
 
 
 def _random_input(cell: Cell) -> tuple[Float64, dict[str, Float64]]:

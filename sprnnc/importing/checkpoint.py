@@ -90,13 +90,26 @@ def _state_dict(loaded: Any) -> Mapping[str, Any]:
 
 
 def arrays_of(state: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Recurrent tensors of torch as float64 arrays; all others by name only."""
+    """Recurrent tensors of torch as float64 arrays; all others by name only.
+
+    Raises CompileError E306 for what is no dense tensor of numbers.
+    """
     wanted = set(recurrent_names(map(str, state)))
-    return {str(n): to_array(t) if str(n) in wanted else np.zeros(0) for n, t in state.items()}
+    return {str(n): _array(str(n), t) if str(n) in wanted else np.zeros(0) for n, t in state.items()}
 
 
-def to_array(tensor: Any) -> NDArray[np.float64]:
+def _array(name: str, tensor: Any) -> NDArray[np.float64]:
     """A tensor of torch, wherever it lies, or anything that NumPy takes."""
-    if hasattr(tensor, "detach"):  # NumPy has no bfloat16, so torch converts
-        tensor = tensor.detach().cpu().double().numpy()
-    return np.array(tensor, np.float64)
+    try:
+        if tensor is None:  # which NumPy takes for NaN
+            raise TypeError("it is None")
+        if hasattr(tensor, "detach"):  # NumPy has no bfloat16, so torch converts
+            tensor = tensor.detach().cpu().double().numpy()
+        return np.array(tensor, np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:  # NotImplementedError, of a meta tensor, is one
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise fail(
+            "E306",
+            f"tensor '{shown(name)}' cannot be read as numbers: {first}",
+            help="dense tensors of floats are read; convert a sparse or quantised one before saving",
+        ) from error

@@ -44,7 +44,7 @@ def from_tensors(
     Raises CompileError with all that is wrong: E701 no recurrent layer, E702 tensors that are missing or do
     not fit each other, E705 no nonlinearity, E708 no such module; E310 and E706 as ``agreement``.
     """
-    groups = _grouped(tensors)
+    groups = _grouped(tensors, where)
     if not groups:
         raise _nothing_recurrent(tensors, where)
     groups = _chosen(groups, where, only)
@@ -57,8 +57,11 @@ def from_tensors(
     return [_imported(g, o, n, where) for g, o, n in zip(groups, origins, names, strict=True)]
 
 
-def _grouped(tensors: Mapping[str, NDArray[Any]]) -> list[_Group]:
-    """Groups in order of stack, depth and direction; a pruned tensor is multiplied by its mask."""
+def _grouped(tensors: Mapping[str, NDArray[Any]], where: str) -> list[_Group]:
+    """Groups in order of stack, depth and direction; a pruned tensor is multiplied by its mask.
+
+    Raises CompileError E702 for a mask of another shape.
+    """
     groups: dict[tuple[str, str], _Group] = {}
     masks = []
     for name, tensor in tensors.items():
@@ -67,13 +70,18 @@ def _grouped(tensors: Mapping[str, NDArray[Any]]) -> list[_Group]:
             continue
         group = groups.setdefault((split.prefix, split.layer), _Group(split, {}, {}))
         if split.pruned == "_mask":
-            masks.append((group, split.part, tensor))
+            masks.append((group, split.part, name, tensor))
         else:
             group.tensors[split.part] = tensor
             group.names[split.part] = name
-    for group, part, mask in masks:
-        if part in group.tensors and group.tensors[part].shape == mask.shape:
-            group.tensors[part] = group.tensors[part] * mask
+    for group, part, name, mask in masks:
+        if part not in group.tensors:
+            continue
+        if (shape := group.tensors[part].shape) != mask.shape:
+            has = f"'{shown(name)}' has shape {list(mask.shape)}, expected {list(shape)}"
+            help = f"it is the mask of '{shown(group.names[part])}'"
+            raise fail("E702", f"{where}: tensor {has}", help=help)
+        group.tensors[part] = group.tensors[part] * mask
     stacks = list(dict.fromkeys(g.name.prefix for g in groups.values()))
     return sorted(groups.values(), key=lambda g: (stacks.index(g.name.prefix), g.name.depth, g.name.reverse))
 

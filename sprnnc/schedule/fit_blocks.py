@@ -18,6 +18,7 @@ from sprnnc.layout.tile import ONE_VALUE
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choice, Choices, Fetch
 from sprnnc.schedule.estimate import gather_cycles
+from sprnnc.schedule.indices import candidates
 from sprnnc.target import Target
 
 _UNITS, _FEWEST = 8, 64
@@ -40,6 +41,9 @@ def fit_blocks(
         return choices
     why = f"{units} units, {per_block} a block: they gather about as fast in more, and meet later"
     fewer = dataclasses.replace(choices, blocks=Choice(blocks, why))
+    ours, theirs = (candidates(model, recurrence, c, batch, target)[0] for c in (fewer, choices))
+    if ours.values < theirs.values:  # the units of a tile would not spread evenly over fewer blocks
+        return choices
     names = {p.weight for phase in recurrence.phases for p in phase.products}
     counts = {name: np.count_nonzero(weights[name], axis=1).astype(np.int64) for name in names}
     cycles, most = (

@@ -19,7 +19,7 @@ from sprnnc.layout.tile import ONE_VALUE, Tile
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choice, Choices, Indices
 from sprnnc.schedule.estimate import gather_cycles
-from sprnnc.schedule.indices import candidates
+from sprnnc.schedule.indices import candidates, decide_indices
 from sprnnc.schedule.registers import slot_format
 from sprnnc.target import Target
 
@@ -39,6 +39,10 @@ def fit_tile(
     tiles = candidates(model, recurrence, choices, batch, target)
     if choices.indices.value is not Indices.FITTING:
         return tiles[0], choices
+    if tiles == (ONE_VALUE,):  # there was room for larger ones before threads or blocks were given up
+        return ONE_VALUE, dataclasses.replace(
+            choices, indices=decide_indices(model, recurrence, choices, batch, target)
+        )
     names = {p.weight for phase in recurrence.phases for p in phase.products}
     whole = {name: tiles_by_row(weights[name], tiles[0]) for name in names}
     cycles = {}

@@ -184,7 +184,7 @@ def test_data_may_lie_in_other_files(name: str, folder: Path, capsys: pytest.Cap
     ("arguments", "code"),
     [
         (("dense.sprnn", "none.sprnnx"), "E602"),
-        (("dense.sprnn", "none.sprnn"), "E713"),
+        (("dense.sprnn", "none.sprnn"), "E101"),
         (("dense.sprnn", "sparse.sprnn", "--data", "none.npy"), "E616"),
         (("dense.sprnn", "sparse.sprnn", "--data", "flat.npy", "--target", "sim"), "E604"),
         (("dense.sprnn", "sparse.sprnn", "--steps", "0", "--target", "sim"), "E604"),

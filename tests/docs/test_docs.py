@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -110,6 +111,15 @@ def test_the_readme_says_how_well_the_demo_reads() -> None:
     text = " ".join(README.split())
     assert f"keeps {about['density']:.0%} of its recurrent weights" in text
     assert f"at {bits['pruned']:.2f} bits a character; the dense one takes {bits['dense']:.2f}." in text
+
+
+def test_demo_says_what_it_needs(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "examples.charlm.demo"]
+    nothing = {"PATH": str(tmp_path), "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    env = nothing | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 1
+    assert "g++" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_every_decision_is_documented() -> None:

@@ -101,6 +101,19 @@ def test_masks_of_torch_prune_are_applied_and_declared() -> None:
     assert "Ui[H, H]  sparse(0." in layer.source
 
 
+def test_a_mask_that_does_not_fit_is_named() -> None:
+    state = random_state("LSTM", 3, 4)
+    state["weight_hh_l0_orig"] = state.pop("weight_hh_l0")
+    with pytest.raises(CompileError, match=r"E702.*_mask' has shape \[4, 4\], expected \[16, 4\]"):
+        from_state_dict(state | {"weight_hh_l0_mask": np.zeros((4, 4), np.float32)})
+
+
+@pytest.mark.parametrize("found", ["text", None, {"a": 1}, [[1], [1, 2]]])
+def test_what_is_no_tensor_is_named(found: object) -> None:
+    with pytest.raises(CompileError, match=r"E306.*'weight_hh_l0' cannot be read as numbers"):
+        from_state_dict({**random_state("LSTM", 3, 4), "weight_hh_l0": found})
+
+
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
@@ -148,8 +161,9 @@ def test_an_rnn_needs_its_nonlinearity() -> None:
 def test_weights_that_are_no_numbers_are_refused() -> None:
     state = random_state("LSTM", 3, 4)
     state["weight_hh_l0"][0, 0] = np.nan
-    with pytest.raises(CompileError, match="E310"):
+    with pytest.raises(CompileError, match=r"E310.*lstm_l0: tensor 'Ui' has 1 values") as raised:
         from_state_dict(state)
+    assert "--allow-nan" not in str(raised.value)  # which an import does not have
 
 
 def test_nothing_recurrent_says_what_is_there() -> None:

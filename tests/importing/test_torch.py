@@ -99,3 +99,17 @@ def test_an_archive_of_torchscript_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match=r"E707.*TorchScript archive") as raised:
         import_file(tmp_path / "m.pt")
     assert "weights_only" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "meta", "quantised"])
+def test_tensors_that_hold_no_floats_in_a_row_are_named(kind: str, tmp_path: Path) -> None:
+    state = dict(torch.nn.LSTM(3, 4).state_dict())
+    weight = state["weight_hh_l0"]
+    state["weight_hh_l0"] = {
+        "sparse": weight.to_sparse,
+        "meta": lambda: weight.to("meta"),
+        "quantised": lambda: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8),
+    }[kind]()
+    torch.save(state, tmp_path / "m.pt")
+    with pytest.raises(CompileError, match=r"E306.*'weight_hh_l0' cannot be read as numbers"):
+        import_file(tmp_path / "m.pt")

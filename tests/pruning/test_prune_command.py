@@ -58,6 +58,7 @@ def test_to_a_device(command, make_gru) -> None:
         (("gru.sprnn", "sub/gru.sprnn", "-o", "p"), "E713"),
         (("gru.sprnn", "other.sprnn", "--weights", "gru.safetensors", "-o", "p"), "E713"),
         (("other.sprnn", "-o", "p"), "E713"),
+        (("none.sprnn", "-o", "p"), "E101"),
         (("gru.sprnn", "-o", "p", "--pattern", "sprase(0.1)"), "E710"),
         (("gru.sprnn", "-o", "p", "--pattern", "n_of_m(2, 4)"), "E710"),
         (("gru.sprnn", "-o", "p", "--pattern", "blocks(5, 5, 0.1)"), "E710"),

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from drawn import EXAMPLES, LIMIT
+from sprnn_runtime import cuda_device
 from sprnn_runtime import layer as layers
-from sprnn_runtime.errors import ArtifactError
+from sprnn_runtime.errors import ArtifactError, DeviceError
 from sprnn_runtime.manifest import Gemm, Manifest
 from sprnn_runtime.sim_device import SimDevice
 from sprnn_runtime.vendor_gemm import Product, VendorGemm, as_float32, weight_stride
@@ -153,6 +154,18 @@ def test_an_operand_that_begins_anywhere_is_told_to_the_library() -> None:
 def test_what_no_algorithm_serves_is_an_error_before_any_product() -> None:
     with pytest.raises(OSError, match="no algorithm"):
         VendorGemm(PlayedLibrary(refusing=True), 0, 0).prepare(Product(2, 3, 4, 5, False))
+
+
+def test_a_gpu_without_room_for_a_workspace_keeps_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(cuda_device.CudaDevice):
+        def __init__(self) -> None:
+            self._stream = 0
+
+        def allocate(self, size_bytes: int) -> cuda_device.GpuMemory:
+            raise DeviceError("E613", f"cannot allocate {size_bytes} bytes of GPU memory")
+
+    monkeypatch.setattr(cuda_device, "find_library", PlayedLibrary)
+    assert Full()._open_gemm() == (None, None)
 
 
 def test_every_object_is_destroyed_but_those_of_kept_calls() -> None:

@@ -11,6 +11,7 @@ from sprnnc.cell.weights import random_weights
 from sprnnc.language.check import check
 from sprnnc.language.parse import parse
 from sprnnc.pruning.capacity import plan_of
+from sprnnc.schedule.choices import Indices
 from sprnnc.schedule.plan import Plan
 from sprnnc.target import find_target
 
@@ -86,3 +87,12 @@ def test_blocks_of_one_warp_agree_with_reference() -> None:
     x = np.random.default_rng(0).standard_normal((20, 4, 8)).astype(np.float32)
     run = sprnnc.execute(artifact, x, device="sim", check=True)
     assert run.error is not None and run.error < LIMIT["fp16"]
+
+
+@pytest.mark.parametrize("hidden", [148, 172, 256])
+def test_fewer_blocks_keep_the_tiles_that_more_have(hidden: int) -> None:
+    """148 and 172 units in 64 blocks or fewer could not be owned evenly by fours."""
+    blocks = CELL.replace("sparse({density})", "blocks(4, 4, {density})")
+    model = check(parse(blocks.format(hidden=hidden, density=0.1, schedule="")))
+    made = plan_of(model, random_weights(model.cell, 1), 4, find_target("sm_90"))
+    assert made.choices.indices.value is Indices.BLOCK or "cycles" in made.choices.indices.reason
