@@ -12,16 +12,28 @@ if TYPE_CHECKING:
     from sprnnc.diagnostics import CompileError
     from sprnnc.executors import execute
     from sprnnc.explanation import explain
+    from sprnnc.network_artifact import NetworkArtifact, load
 
 _HOME = {
     "Artifact": "sprnnc.artifact",
     "CompileError": "sprnnc.diagnostics",
     "compile": "sprnnc.compiler",
     "execute": "sprnnc.executors",
+    "NetworkArtifact": "sprnnc.network_artifact",
     "explain": "sprnnc.explanation",
+    "load": "sprnnc.network_artifact",
 }
 _PACKAGES = ("importing", "pruning")
-__all__ = ["Artifact", "CompileError", "__version__", "compile", "execute", "explain"]
+__all__ = [
+    "Artifact",
+    "CompileError",
+    "NetworkArtifact",
+    "__version__",
+    "compile",
+    "execute",
+    "explain",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sprnn_runtime import container
 from sprnn_runtime.errors import ArtifactError
-from sprnn_runtime.layer import Loaded, read
+from sprnn_runtime.layer import Loaded, read_members
+from sprnn_runtime.loading import NETWORK
 from sprnn_runtime.manifest import Manifest
 
 from sprnnc.cell.ir import Model
@@ -23,7 +24,7 @@ from sprnnc.serialise import decode, encode
 from sprnnc.sparsity import patterns
 from sprnnc.version import VERSION
 
-_PATTERNS: dict[type, tuple[type, ...]] = {
+PATTERNS: dict[type, tuple[type, ...]] = {
     patterns.Pattern: (
         patterns.Dense,
         patterns.AsStored,
@@ -80,39 +81,45 @@ class Artifact:
         return Loaded(self.manifest, self.kernel_source, self.cubin, self.packed)
 
     @staticmethod
-    @room_for_deep_expressions()
     def load(path: str | Path) -> Artifact:
-        """Reads a file. Raises ArtifactError E602, E603 or E606 for one that is not usable.
+        """Reads a file of one layer. Raises ArtifactError E602, E603 or E606 for one that is not usable.
 
         The model and the plan are for the compiler's own use, and are read where the same version wrote
         them; what is for the runtime is read from any version of the same major format.
         """
-        where = Path(path)
-        data = container.read_file(where)
-        loaded = read(data, str(where))
-        _, members = container.unpack(data, str(where))
+        return Artifact.from_bytes(container.read_file(Path(path)), str(path))
+
+    @staticmethod
+    @room_for_deep_expressions()
+    def from_bytes(data: bytes, where: str) -> Artifact:
+        """The inverse of ``to_bytes``; ``where`` is for messages. Raises as ``load``."""
+        manifest, members = container.unpack(data, where)
+        if NETWORK in manifest:
+            help = "sprnnc.load reads it; its layers are the artifacts in .parts"
+            raise ArtifactError("E606", f"{where} holds a network, and one layer is needed here", help)
+        loaded = read_members(manifest, members, where)
         try:
-            model = decode(json.loads(members["model.json"]), Model, _PATTERNS)
+            model = decode(json.loads(members["model.json"]), Model, PATTERNS)
             plan = decode(json.loads(members["plan.json"]), Plan)
             text = members["source.sprnn"].decode()
         except (KeyError, ValueError, TypeError, RecursionError) as error:
             if loaded.manifest.compiler != VERSION:
                 raise _of_another_compiler(where, loaded.manifest.compiler) from error
-            raise container.damaged(str(where), f"its model or plan cannot be read: {error}") from error
+            raise container.damaged(where, f"its model or plan cannot be read: {error}") from error
         tensors = {
-            name.removeprefix("tensors/").removesuffix(".npy"): container.array_from_bytes(member, str(where))
+            name.removeprefix("tensors/").removesuffix(".npy"): container.array_from_bytes(member, where)
             for name, member in members.items()
             if name.startswith("tensors/")
         }
         why = _contradiction(loaded.manifest, model, plan, tensors)
         if why:
-            raise container.damaged(str(where), why)
+            raise container.damaged(where, why)
         return Artifact(
             loaded.manifest, loaded.source, plan, model, tensors, dict(loaded.constants), loaded.cubin, text
         )
 
 
-def _of_another_compiler(where: Path, version: str) -> ArtifactError:
+def _of_another_compiler(where: str, version: str) -> ArtifactError:
     return ArtifactError(
         "E606",
         f"{where} was compiled by sprnnc {version}, whose plan sprnnc {VERSION} does not read",

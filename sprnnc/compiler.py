@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from pprint import pformat
@@ -20,17 +21,21 @@ from sprnnc.build.launch import describe_launch
 from sprnnc.build.nvrtc import Cubin
 from sprnnc.cell import weights as cell_weights
 from sprnnc.cell.ir import DType, Model
-from sprnnc.cell.printer import print_model
+from sprnnc.cell.network import Network
+from sprnnc.cell.printer import print_model, print_network
 from sprnnc.codegen.banner import banner
 from sprnnc.codegen.lower import lower_to_kernel
 from sprnnc.codegen.model import KernelModel
 from sprnnc.codegen.render import render
 from sprnnc.cubin_cache import build_cubin
-from sprnnc.diagnostics import CompileError, fail, whole_number
-from sprnnc.language.check import check
+from sprnnc.diagnostics import CompileError, Diagnostic, fail, whole_number
+from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
 from sprnnc.layout import layout as layout_stage
 from sprnnc.layout import partition as partition_stage
+from sprnnc.network_artifact import NetworkArtifact
+from sprnnc.network_compiler import Request, compile_network, in_layer, network_shapes
+from sprnnc.network_compiler import Tensors as NetworkTensors
 from sprnnc.passes import phases as phases_stage
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.recursion import room_for_deep_expressions
@@ -67,15 +72,17 @@ def compile(
     allow_nan: bool = False,
     dump_ir: str | Path | None = None,
     progress: Callable[[str], None] | None = None,
-) -> Artifact:
-    """Compiles a cell and its weights to an artifact.
+) -> Artifact | NetworkArtifact:
+    """Compiles a model and its weights to an artifact: of one layer, or of a network of layers.
 
     ``source``: a path to a ``.sprnn`` file, or its text (anything with a newline or a brace).
     ``weights``: a ``.npz`` or ``.safetensors`` file, or arrays by name: matrices [rows, cols],
     vectors [size], converted to float32, never aliased. Or ``random_weights``: a seed.
     ``batch``: 1 to 64 columns that run together. ``target``: a device name, or ``sim``.
-    ``sizes`` and ``schedule`` override the model's sizes and the schedule block.
-    ``dump_ir``: a folder that receives every stage as text. ``progress`` is called with each stage's name.
+    ``sizes`` and ``schedule`` override the model's sizes and the schedule block. In a network all tensors
+    and sizes are called by their layer, ``a.U`` and ``a.H``, and decisions for one layer too: ``a.blocks``.
+    ``dump_ir``: a folder that receives every stage as text, those of layers in folders of their own.
+    ``progress`` is called with each stage's name.
 
     Raises CompileError for anything that is the user's to mend; every problem found is in it.
     """
@@ -88,24 +95,64 @@ def compile(
             program = parse(text, filename)
             dump(pformat(program, width=110) + "\n")
         with trace.stage("check") as dump:
-            given = {str(name): value for name, value in _by_name(sizes, "sizes").items()}
-            model = check(program, source=text, filename=filename, sizes=given, dtype=as_dtype(dtype))
-            dump(print_model(model))
-        with trace.stage("phases") as dump:
-            recurrence = phases_stage.split_into_phases(model.cell)
-            dump(phases_stage.print_recurrence(recurrence))
-        with trace.stage("choose") as dump:
-            choices = choose(model, recurrence, batch, device, _by_name(schedule, "schedule"))
-            dump(print_choices(choices))
-            fixed_memory(model, recurrence, choices, batch, device)  # refuses sizes early
-        with trace.stage("weights") as dump:
-            tensors = _tensors(model, weights, random_weights, allow_nan)
-            dump(cell_weights.print_weights(tensors))
-        return _lower(model, recurrence, choices, tensors, text, batch, device, trace)
+            named = {str(name): value for name, value in _by_name(sizes, "sizes").items()}
+            model = check_program(program, source=text, filename=filename, sizes=named, dtype=as_dtype(dtype))
+            dump(print_model(model) if isinstance(model, Model) else print_network(model))
+        overrides, given = _by_name(schedule, "schedule"), _Weights(weights, random_weights, allow_nan)
+        if isinstance(model, Network):
+            return _compile_network(model, given, text, batch, device, overrides, trace)
+        return _compile_layer(model, given.of_layer, text, batch, device, overrides, trace)
     except CompileError as error:
         if error.source:
             raise
         raise CompileError(error.diagnostics, text, filename) from None
+
+
+def _compile_layer(
+    model: Model,
+    tensors_of: Callable[[Model], dict[str, NDArray[np.float32]]],
+    text: str,
+    batch: int,
+    target: Target,
+    schedule: Mapping[str, object],
+    trace: Trace,
+) -> Artifact:
+    """Stages 3 to 9. Weights are read after what can be refused without them."""
+    with trace.stage("phases") as dump:
+        recurrence = phases_stage.split_into_phases(model.cell)
+        dump(phases_stage.print_recurrence(recurrence))
+    with trace.stage("choose") as dump:
+        choices = choose(model, recurrence, batch, target, schedule)
+        dump(print_choices(choices))
+        fixed_memory(model, recurrence, choices, batch, target)  # refuses sizes early
+    with trace.stage("weights") as dump:
+        tensors = tensors_of(model)
+        dump(cell_weights.print_weights(tensors))
+    return _lower(model, recurrence, choices, tensors, text, batch, target, trace)
+
+
+def _compile_network(
+    network: Network,
+    weights: _Weights,
+    text: str,
+    batch: int,
+    target: Target,
+    schedule: Mapping[str, object],
+    trace: Trace,
+) -> NetworkArtifact:
+    with trace.stage("weights") as dump:
+        tensors = weights.of_network(network)
+        dump(cell_weights.print_weights(tensors))
+
+    def compile_layer(
+        model: Model, own: NetworkTensors, overrides: Mapping[str, object], trace: Trace
+    ) -> Artifact:
+        return _compile_layer(
+            model, lambda _: dict(own), print_model(model) + "\n", batch, target, overrides, trace
+        )
+
+    request = Request(text, batch, target, schedule, device_helper("join.cuh"))
+    return compile_network(network, tensors, request, compile_layer, trace)
 
 
 def _lower(
@@ -302,27 +349,66 @@ def _checked_batch(batch: object) -> int:
     return columns
 
 
-def _tensors(
-    model: Model, weights: str | Path | Tensors | None, seed: int | None, allow_nan: bool
-) -> dict[str, NDArray[np.float32]]:
-    cell = model.cell
-    if (weights is None) == (seed is None):
-        raise fail(
-            "E301",
-            "no weights" if weights is None else "both weights and random weights",
-            help="give either a weight file (--weights W.npz) or a seed for random ones (--random-weights 0)",
-        )
-    if seed is not None:
-        number = whole_number(seed)
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """Where the tensors come from: a file, arrays by name, or a seed for random ones."""
+
+    given: str | Path | Tensors | None
+    seed: int | None
+    allow_nan: bool
+
+    def of_layer(self, model: Model) -> dict[str, NDArray[np.float32]]:
+        """All tensors of a cell by name. Raises CompileError E301 to E312."""
+        if self._random:
+            return cell_weights.random_weights(model.cell, self._seed)
+        tensors = self._read(cell_weights.expected_shapes(model.cell))
+        cell_weights.validate_weights(model.cell, tensors, self.allow_nan, model.dtype)
+        return tensors
+
+    def of_network(self, network: Network) -> dict[str, NDArray[np.float32]]:
+        """The same of a network, by ``layer.tensor``."""
+        if self._random:
+            return {
+                f"{layer.name}.{name}": tensor
+                for layer in network.owners
+                for name, tensor in cell_weights.random_weights(
+                    layer.cell, self._seed, f"{layer.name}."
+                ).items()
+            }
+        tensors = self._read(network_shapes(network))
+        errors: list[Diagnostic] = []
+        for layer in network.owners:
+            own = {name: tensors[f"{layer.name}.{name}"] for name in cell_weights.expected_shapes(layer.cell)}
+            try:
+                with in_layer(layer.name):
+                    cell_weights.validate_weights(layer.cell, own, self.allow_nan, network.dtype)
+            except CompileError as error:
+                errors += error.diagnostics
+        if errors:
+            raise CompileError(tuple(errors))
+        return tensors
+
+    @property
+    def _random(self) -> bool:
+        if (self.given is None) == (self.seed is None):
+            raise fail(
+                "E301",
+                "no weights" if self.given is None else "both weights and random weights",
+                help="give either a weight file (--weights W.npz) or a seed for random ones "
+                "(--random-weights 0)",
+            )
+        return self.seed is not None
+
+    @property
+    def _seed(self) -> int:
+        number = whole_number(self.seed)
         if number is None or number < 0:
-            raise fail("E301", f"the seed is {seed!r}, expected a whole number from 0")
-        return cell_weights.random_weights(cell, number)
-    shapes = cell_weights.expected_shapes(cell)
-    if isinstance(weights, Mapping):
-        tensors = check_tensors(weights, shapes)
-    else:
-        if not isinstance(weights, (str, os.PathLike)):
-            raise fail("E301", f"weights are {type(weights).__name__}, expected a path or arrays by name")
-        tensors = load_tensors(Path(weights), shapes)
-    cell_weights.validate_weights(cell, tensors, allow_nan, model.dtype)
-    return tensors
+            raise fail("E301", f"the seed is {self.seed!r}, expected a whole number from 0")
+        return number
+
+    def _read(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
+        if isinstance(self.given, Mapping):
+            return check_tensors(self.given, shapes)
+        if not isinstance(self.given, (str, os.PathLike)):
+            raise fail("E301", f"weights are {type(self.given).__name__}, expected a path or arrays by name")
+        return load_tensors(Path(self.given), shapes)

@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 import sprnn_runtime
 from numpy.typing import NDArray
-from sprnn_runtime.layer import open_layer
+from sprnn_runtime.layer import Layer, open_layer
+from sprnn_runtime.network import open_network
 
 from sprnnc.artifact import Artifact
+from sprnnc.cell.network_reference import run_network_reference
 from sprnnc.cell.reference import run_reference
 from sprnnc.diagnostics import fail
+from sprnnc.network_artifact import Compiled, NetworkArtifact, load
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.interpreter import PlanInterpreter
+from sprnnc.schedule.network_interpreter import run_network_plan
 
 DEVICES = ("auto", "cuda", "sim", "plan", "reference")
 Array = NDArray[Any]
@@ -42,7 +46,7 @@ class Run:
 
 @room_for_deep_expressions()
 def execute(
-    artifact: Artifact | str | Path,
+    artifact: Compiled | str | Path,
     x: Array,
     state: Mapping[str, Array] | None = None,
     *,
@@ -52,13 +56,15 @@ def execute(
 ) -> Run:
     """Runs ``x`` float32 [T, B, I] from ``state`` (by name, [B, size]; missing ones are zero).
 
+    The states of a network are called ``layer.state``.
+
     ``device``: ``auto`` takes the GPU, then sim, then the reference. ``seed`` picks sim's order of
     threads. Raises CompileError E601 for an unknown device, E604 for an ``x`` or a state of the wrong
     shape or type, and the runtime's own errors.
     """
     if device not in DEVICES:
         raise fail("E601", f"unknown device '{device}'", help=f"expected one of {', '.join(DEVICES)}")
-    loaded = artifact if isinstance(artifact, Artifact) else Artifact.load(Path(artifact))
+    loaded = artifact if isinstance(artifact, Artifact | NetworkArtifact) else load(Path(artifact))
     x = _checked_input(loaded, x)
     state = _checked_state(loaded, {} if state is None else state)
     began = time.perf_counter()
@@ -80,7 +86,7 @@ def relative_error(got: Array, expected: Array) -> float:
 
 
 def _run(
-    artifact: Artifact, x: Array, state: Mapping[str, Array], device: str, seed: int
+    artifact: Compiled, x: Array, state: Mapping[str, Array], device: str, seed: int
 ) -> tuple[Array, dict[str, Array], str, str]:
     """y, states, the device that was used, and why it is not the one that was hoped for."""
     if device == "reference":
@@ -88,7 +94,7 @@ def _run(
     if device == "plan":
         return *_plan(artifact, x, state), "plan", ""
     try:
-        layer = open_layer(artifact.loaded(), device, seed=seed)
+        layer = _open(artifact, device, seed)
     except sprnn_runtime.Unavailable as error:
         if device != "auto":
             raise
@@ -98,45 +104,66 @@ def _run(
         return y, after, layer.device_name, ""
 
 
-def _reference(artifact: Artifact, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+def _open(artifact: Compiled, device: str, seed: int) -> Layer:
+    if isinstance(artifact, NetworkArtifact):
+        return open_network(artifact.loaded(), device, seed=seed)
+    return open_layer(artifact.loaded(), device, seed=seed)
+
+
+def _reference(artifact: Compiled, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+    if isinstance(artifact, NetworkArtifact):
+        tensors = {name: part.tensors for name, part in artifact.parts.items()}
+        return run_network_reference(artifact.network, tensors, x, state)
     return run_reference(artifact.model.cell, artifact.tensors, x, state)
 
 
-def _plan(artifact: Artifact, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+def _plan(artifact: Compiled, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf
+        given = {name: np.asarray(value, np.float32) for name, value in state.items()}
+        x = np.asarray(x, np.float32)
+    if isinstance(artifact, Artifact):
+        return _plan_of_layer(artifact, x, given)
+    parts = artifact.parts
+    return run_network_plan(artifact.plan, lambda part, x, own: _plan_of_layer(parts[part], x, own), x, given)
+
+
+def _plan_of_layer(artifact: Artifact, x: Array, state: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
     cell = artifact.model.cell
     zeros = {s.name: np.zeros((artifact.plan.batch, s.space.size), np.float32) for s in cell.states}
     interpreter = PlanInterpreter(split_into_phases(cell), artifact.plan, artifact.packed)
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf
-        given = {name: np.asarray(value, np.float32) for name, value in state.items()}
-        return interpreter.run(np.asarray(x, np.float32), zeros | given)
+    return interpreter.run(x, zeros | state)
 
 
-def _checked_input(artifact: Artifact, x: Any) -> Any:
+def _checked_input(artifact: Compiled, x: Any) -> Any:
     """``x`` as it is, or as an array where it is a list."""
     x = _as_array(x, "input")
-    size = sum(v.space.size for v in artifact.model.cell.inputs)
-    expected = f"[T, {artifact.plan.batch}, {size}]"
-    if x.ndim != 3 or x.shape[1:] != (artifact.plan.batch, size):
+    batch, size = artifact.manifest.batch, artifact.manifest.input_size
+    expected = f"[T, {batch}, {size}]"
+    if x.ndim != 3 or x.shape[1:] != (batch, size):
         raise fail("E604", f"input has shape {list(x.shape)}, expected {expected}")
     if x.shape[0] == 0:
         raise fail("E604", f"input has no time steps, expected {expected} with T at least 1")
     return x
 
 
-def _checked_state(artifact: Artifact, state: Any) -> dict[str, Any]:
+def _checked_state(artifact: Compiled, state: Any) -> dict[str, Any]:
     """The same for the states that are given."""
-    sizes = {s.name: s.space.size for s in artifact.model.cell.states}
+    sizes = {s.name: s.size for s in artifact.manifest.states}
     if not isinstance(state, Mapping):
         raise fail("E604", f"the state is {type(state).__name__}, expected arrays by name")
     unknown = [str(name) for name in state if name not in sizes]
     if unknown:
-        raise fail("E604", f"unknown states {unknown}; the cell has {list(sizes)}")
+        raise fail("E604", f"unknown states {unknown}; {_owner(artifact)} has {list(sizes)}")
     arrays = {name: _as_array(value, f"state '{name}'") for name, value in state.items()}
     for name, array in arrays.items():
-        expected = [artifact.plan.batch, sizes[name]]
+        expected = [artifact.manifest.batch, sizes[name]]
         if list(array.shape) != expected:
             raise fail("E604", f"state '{name}' has shape {list(array.shape)}, expected {expected}")
     return arrays
+
+
+def _owner(artifact: Compiled) -> str:
+    return "the network" if isinstance(artifact, NetworkArtifact) else "the cell"
 
 
 def _as_array(given: Any, what: str) -> Any:

@@ -24,6 +24,7 @@ STAGES = (
     "render",
     "build",
     "artifact",
+    "network",
 )
 
 
@@ -42,6 +43,12 @@ class Trace:
                 _remove_dumps(folder)
             except OSError as error:
                 raise fail("E502", f"cannot write dumps to {folder}: {error}") from error
+
+    def of_layer(self, name: str) -> Trace:
+        """The same for one layer of a network, whose dumps lie in a folder of its own."""
+        folder = self._folder / name if self._folder is not None else None
+        progress = self._progress
+        return Trace(folder, (lambda stage: progress(f"{name}: {stage}")) if progress is not None else None)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[str], None]]:

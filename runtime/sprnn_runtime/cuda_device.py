@@ -39,15 +39,23 @@ class CudaDevice:
     default_budget_ns = DEFAULT_BUDGET_NS
 
     def __init__(
-        self, cubin: bytes | None, arch: str | None, kernels: Sequence[Kernel], device_id: int = 0
+        self,
+        cubin: bytes | None,
+        arch: str | None,
+        kernels: Sequence[Kernel],
+        device_id: int = 0,
+        beside: CudaDevice | None = None,
     ) -> None:
-        """Raises Unavailable E602 without a GPU or a fitting cubin, DeviceError E612 where the
+        """``beside``: whose stream this device shares, on the same GPU; it must be closed after this one.
+
+        Raises Unavailable E602 without a GPU or a fitting cubin, DeviceError E612 where the
         kernel's blocks cannot all be resident at once."""
         if cubin is None:
             raise Unavailable("E608", "the artifact holds no GPU code", "compile with --target sm_90, say")
         self._driver = _driver()
         self._closed, self._closing = False, threading.Lock()
-        self._stream: Any = None
+        self._stream: Any = beside._stream if beside is not None else None
+        self._shares_stream = beside is not None
         self._module: Any = None
         self.device_id = device_id
         self._gemm: VendorGemm | None = None
@@ -256,7 +264,8 @@ class CudaDevice:
     def _set_up(self, cubin: bytes, arch: str | None, kernels: Sequence[Kernel]) -> None:
         self.hardware = str(self._call("cuDeviceGetName", 80, self._device).split(b"\0")[0].decode())
         self._check_arch(arch)
-        self._stream = self._call("cuStreamCreate", self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
+        if not self._shares_stream:
+            self._stream = self._call("cuStreamCreate", self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
         self._module = self._call("cuModuleLoadData", cubin)
         self._functions = {k.name: self._prepare(k) for k in kernels}
         if any(k.gemm for k in kernels):
@@ -271,7 +280,7 @@ class CudaDevice:
         self._gemm = self._workspace = None
         if self._module is not None:
             self._driver.cuModuleUnload(self._module)
-        if self._stream is not None:
+        if self._stream is not None and not self._shares_stream:
             self._driver.cuStreamDestroy(self._stream)
 
     def _attribute(self, name: str) -> int:

@@ -30,13 +30,16 @@ class DeviceError(SprnnError):
 
 
 class WaitTimeout(DeviceError):
-    """A wait of the kernel spent its budget. ``block``, ``step`` and ``phase`` say which."""
+    """A wait of the kernel spent its budget. ``block``, ``step`` and ``phase`` say which, of ``layer`` in a
+    network; a reversed layer's step 0 is the last one."""
 
-    def __init__(self, block: int, step: int, phase: int, budget_ns: int) -> None:
-        self.block, self.step, self.phase = block, step, phase
+    def __init__(self, block: int, step: int, phase: int, budget_ns: int, layer: str = "") -> None:
+        self.block, self.step, self.phase, self.budget_ns = block, step, phase, budget_ns
+        self.layer = layer
+        where = f"layer '{layer}': " if layer else ""
         super().__init__(
             "E620",
-            f"block {block} waited for the exchange of phase {phase} in step {step} longer than "
+            f"{where}block {block} waited for the exchange of phase {phase} in step {step} longer than "
             f"{budget_ns / 1e9:g} s; every block has left and the outputs are not valid",
             "other work may keep blocks off the GPU; give it to this kernel alone, or raise the budget",
         )

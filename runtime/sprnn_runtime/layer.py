@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +17,7 @@ from sprnn_runtime.manifest import Buffer, Gemm, Kernel, Manifest, Role
 from sprnn_runtime.vendor_gemm import as_float32
 
 Array = NDArray[Any]
+Opened = TypeVar("Opened")
 BUDGET_SPENT = 1
 
 
@@ -34,7 +33,11 @@ class Loaded:
 
 def read(data: bytes, where: str) -> Loaded:
     """Contents of an artifact's bytes. Raises ArtifactError for anything that is not as written."""
-    json, members = container.unpack(data, where)
+    return read_members(*container.unpack(data, where), where)
+
+
+def read_members(json: Mapping[str, Any], members: Mapping[str, bytes], where: str) -> Loaded:
+    """The same of an artifact that is unpacked already."""
     manifest = Manifest.from_json(json)
     try:
         source = members["kernel.cu"].decode()
@@ -109,9 +112,12 @@ class Layer:
             if self._closed:
                 return
             self._closed = True
-            with self._device.active():
-                self._memory.clear()
-                self._device.close()
+            self._release()
+
+    def _release(self) -> None:
+        with self._device.active():
+            self._memory.clear()
+            self._device.close()
 
     def __call__(
         self, x: Any, state: Mapping[str, Any] | None = None, *, budget_ns: int | None = None
@@ -352,20 +358,17 @@ def _check_budget(budget_ns: Any) -> None:
         raise InputError("E604", f"budget_ns is {budget_ns!r}, expected a whole number of nanoseconds from 1")
 
 
-def load(path: str | Path, device: str = "auto", *, device_id: int = 0, seed: int = 0) -> Layer:
-    """Loads an artifact file onto a device: ``cuda``, ``sim``, or ``auto`` (cuda, else sim).
-
-    ``device_id`` picks the GPU; ``seed`` draws sim's schedule. Raises ArtifactError for a damaged
-    file, Unavailable where the device cannot be had.
-    """
-    if not isinstance(path, (str, os.PathLike)):
-        raise InputError("E602", f"the artifact is {type(path).__name__}, expected the path of a file")
-    where = Path(path)
-    return open_layer(read(container.read_file(where), str(where)), device, device_id=device_id, seed=seed)
-
-
 def open_layer(loaded: Loaded, device: str = "auto", *, device_id: int = 0, seed: int = 0) -> Layer:
-    """The same for contents that are already read."""
+    """A layer on ``cuda``, ``sim``, or ``auto`` (cuda, else sim).
+
+    ``device_id`` picks the GPU; ``seed`` draws sim's schedule. Raises Unavailable where the device cannot be
+    had.
+    """
+    return on_device(device, lambda name: Layer(loaded, open_device(name, loaded, device_id, seed)))
+
+
+def on_device(device: str, make: Callable[[str], Opened]) -> Opened:
+    """What ``make`` makes of the device's name; ``auto`` is the first that this machine has."""
     if device not in ("auto", "cuda", "sim"):
         raise InputError(
             "E601", f"unknown device '{device}'", "expected auto, cuda or sim; sprnnc runs plan and reference"
@@ -373,7 +376,7 @@ def open_layer(loaded: Loaded, device: str = "auto", *, device_id: int = 0, seed
     reasons: list[SprnnError] = []
     for candidate in ("cuda", "sim") if device == "auto" else (device,):
         try:
-            return Layer(loaded, _open_device(candidate, loaded, device_id, seed))
+            return make(candidate)
         except Unavailable as error:
             reasons.append(error)
     if len(reasons) == 1:
@@ -385,12 +388,14 @@ def open_layer(loaded: Loaded, device: str = "auto", *, device_id: int = 0, seed
     )
 
 
-def _open_device(name: str, loaded: Loaded, device_id: int, seed: int) -> Device:
+def open_device(name: str, loaded: Loaded, device_id: int, seed: int, beside: Device | None = None) -> Device:
+    """The device for ``loaded``; its work and that of ``beside``, of the same name, are in one order."""
     kernels: tuple[Kernel, ...] = loaded.manifest.kernels
     if name == "cuda":
         from sprnn_runtime.cuda_device import CudaDevice
 
-        return CudaDevice(loaded.cubin, loaded.manifest.arch, kernels, device_id)
+        assert beside is None or isinstance(beside, CudaDevice)
+        return CudaDevice(loaded.cubin, loaded.manifest.arch, kernels, device_id, beside)
     from sprnn_runtime.sim_device import SimDevice
 
     return SimDevice(loaded.source, kernels, seed)

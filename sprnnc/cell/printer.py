@@ -13,12 +13,14 @@ from sprnnc.cell.ir import (
     Model,
     Number,
     Ref,
+    ScheduleEntry,
     Space,
     Unary,
     UnaryOp,
     Vector,
     walk,
 )
+from sprnnc.cell.network import Network, NetworkLayer, print_joined
 
 _SUM, _PRODUCT, _FACTOR, _ATOM = range(4)  # how tightly an expression binds
 _PRECEDENCE = {
@@ -41,11 +43,34 @@ def print_model(model: Model) -> str:
         f"  dtype {model.dtype.value}",
         f"  accumulate {model.accumulate.value}",
         "}",
+        *_schedule(model.schedule),
     ]
-    if model.schedule:
-        entries = [f"  {e.name} = {_schedule_value(e.value)}" for e in model.schedule]
-        lines += ["", "schedule {", *entries, "}"]
     return "\n".join(lines)
+
+
+def print_network(network: Network) -> str:
+    """The cells, the model block and the schedule block."""
+    cells = {layer.cell.name: layer.cell for layer in network.layers}
+    lines = [f"{print_cell(cell)}\n" for cell in cells.values()]
+    lines += [
+        f"model {network.name} {{",
+        f"  input {network.input.name}[{network.input.size}]",
+        *(f"  {_layer(layer)}" for layer in network.layers),
+        f"  output {print_joined(network.output)}",
+        f"  dtype {network.dtype.value}",
+        f"  accumulate {network.accumulate.value}",
+        "}",
+        *_schedule(network.schedule),
+    ]
+    return "\n".join(lines)
+
+
+def _layer(layer: NetworkLayer) -> str:
+    sizes = ", ".join(f"{s.name}={s.size}" for s in _spaces(layer.cell))
+    words = [f"layer {layer.name} = {layer.cell.name}({sizes})"]
+    words += [f"shares {layer.weights}"] if layer.weights != layer.name else []
+    words += ["reverse"] if layer.reverse else []
+    return " ".join([*words, "on", print_joined(layer.operand)])
 
 
 def print_cell(cell: Cell) -> str:
@@ -117,6 +142,11 @@ def _spaces(cell: Cell) -> tuple[Space, ...]:
     spaces += [space for w in cell.weights for space in (w.rows, w.cols)]
     spaces += [v.space for v in cell.params]
     return tuple(dict.fromkeys(spaces))
+
+
+def _schedule(entries: Iterable[ScheduleEntry]) -> list[str]:
+    lines = [f"  {e.name} = {_schedule_value(e.value)}" for e in entries]
+    return ["", "schedule {", *lines, "}"] if lines else []
 
 
 def _schedule_value(value: str | float | bool) -> str:

@@ -79,23 +79,23 @@ def print_weights(tensors: Mapping[str, Tensor]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def random_weights(cell: Cell, seed: int) -> dict[str, Tensor]:
+def random_weights(cell: Cell, seed: int, prefix: str = "") -> dict[str, Tensor]:
     """Random tensors that have the declared patterns and keep the dynamics contractive.
 
-    A tensor depends on the seed and its name alone, not on the order of declarations.
+    A tensor depends on the seed and its name behind ``prefix`` alone, not on the order of declarations.
     Raises CompileError E406 where this machine has no memory for them.
     """
     _require_memory(cell)
     tensors: dict[str, Tensor] = {}
     for w in cell.weights:
-        rng = np.random.default_rng([seed, zlib.crc32(w.name.encode())])
+        rng = np.random.default_rng([seed, zlib.crc32(f"{prefix}{w.name}".encode())])
         mask = w.pattern.random_mask(w.rows.size, w.cols.size, rng)
         scale = 0.5 / np.sqrt(max(1.0, float(mask.sum()) / len(mask)))
         values = _away_from_zero(_normal(rng, mask.shape, scale))
         values[~mask] = 0
         tensors[w.name] = values
     for v in cell.params:
-        rng = np.random.default_rng([seed, zlib.crc32(v.name.encode())])
+        rng = np.random.default_rng([seed, zlib.crc32(f"{prefix}{v.name}".encode())])
         tensors[v.name] = _normal(rng, (v.space.size,), 0.1)
     return tensors
 

@@ -16,6 +16,7 @@ from sprnnc.artifact import Artifact
 from sprnnc.cell.ir import DType
 from sprnnc.cli.array_file import read_data
 from sprnnc.cli.exit_codes import Exit
+from sprnnc.cli.one_layer import one_layer
 from sprnnc.cli.options import seed
 from sprnnc.cli.progress import progress
 from sprnnc.cli.random_input import DEFAULT_STEPS, random_input
@@ -24,6 +25,7 @@ from sprnnc.comparison import Version, compare, comparison_html, comparison_text
 from sprnnc.comparison.compare import check_comparable
 from sprnnc.compiler import compile
 from sprnnc.executors import DEVICES
+from sprnnc.network_artifact import load
 
 HELP = "run two versions of a layer over the same data"
 EXAMPLES = """\
@@ -92,7 +94,7 @@ def _versions(
 ) -> tuple[Version, Version]:
     """Artifacts as they are; sources compiled for what the other one or the data are made for."""
     paths = [Path(args.a), Path(args.b)]
-    loaded = {p: Artifact.load(p) for p in paths if p.suffix != ".sprnn"}
+    loaded = {p: one_layer(load(p), None, "compare") for p in paths if p.suffix != ".sprnn"}
     plans = [artifact.plan for artifact in loaded.values()]
     columns = given.shape[1] if given is not None and given.ndim == 3 else 1
     target = args.target or (plans[0].target if plans else "sm_90")
@@ -104,7 +106,7 @@ def _versions(
         report(f"compiling {path}")
         weights = weights_beside(path, help="compile it with --weights, and compare the artifact")
         made = compile(path, weights=weights, batch=batch, target=target, dtype=args.dtype)
-        return Version(str(path), made)
+        return Version(str(path), one_layer(made, None, "compare"))
 
     return version(paths[0]), version(paths[1])
 

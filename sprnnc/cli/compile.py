@@ -8,13 +8,15 @@ from pathlib import Path
 
 from sprnn_runtime import container
 
-from sprnnc.artifact import Artifact
 from sprnnc.cli.exit_codes import Exit
+from sprnnc.cli.one_layer import add_layer_option, one_layer
 from sprnnc.cli.options import add_model_options, schedule_override, seed
 from sprnnc.cli.progress import progress
 from sprnnc.compiler import compile
 from sprnnc.diagnostics import fail
+from sprnnc.network_artifact import Compiled, NetworkArtifact
 from sprnnc.schedule.assemble import print_plan
+from sprnnc.schedule.network_plan import print_network_plan
 
 HELP = "compile a file and its weights to an artifact"
 EXAMPLES = """\
@@ -61,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=[name for name in _SUFFIXES if name],
         help="write the kernel's source, its binary or the plan instead of an artifact",
     )
+    add_layer_option(parser, "with --emit, write that of")
     parser.add_argument("--dump-ir", metavar="DIR", help="write the text of every stage into this folder")
 
 
@@ -93,7 +96,7 @@ def run(args: argparse.Namespace) -> Exit:
             dump_ir=args.dump_ir,
             progress=report,
         )
-        data = _contents(artifact, args.emit)
+        data = _contents(artifact, args.emit, args.layer)
     if args.output == STDOUT:
         sys.stdout.buffer.write(data)
         return Exit.OK
@@ -103,13 +106,16 @@ def run(args: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
-def _contents(artifact: Artifact, emit: str | None) -> bytes:
+def _contents(compiled: Compiled, emit: str | None, layer: str | None) -> bytes:
+    if emit is None:
+        return compiled.to_bytes()
+    if emit == "plan" and layer is None and isinstance(compiled, NetworkArtifact):
+        return print_network_plan(compiled.plan, compiled.network).encode()
+    artifact = one_layer(compiled, layer, f"--emit {emit}")
     if emit == "cuda":
         return artifact.kernel_source.encode()
     if emit == "plan":
         return print_plan(artifact.plan).encode()
-    if emit is None:
-        return artifact.to_bytes()
     if artifact.cubin is None:
         raise fail(
             "E505",
@@ -119,6 +125,7 @@ def _contents(artifact: Artifact, emit: str | None) -> bytes:
     return artifact.cubin
 
 
-def _summary(artifact: Artifact) -> str:
-    plan = artifact.plan
-    return f"{artifact.model.cell.name} for {plan.target}, {plan.dtype.value}, batch {plan.batch}"
+def _summary(compiled: Compiled) -> str:
+    m = compiled.manifest
+    what = f"{len(compiled.network.layers)} layers" if isinstance(compiled, NetworkArtifact) else m.cell
+    return f"{what} for {m.target}, {m.dtype}, batch {m.batch}"

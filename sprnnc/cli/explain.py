@@ -9,10 +9,11 @@ from pathlib import Path
 from sprnn_runtime import container
 
 from sprnnc import measurement
-from sprnnc.artifact import Artifact
 from sprnnc.cli.exit_codes import Exit
+from sprnnc.cli.one_layer import add_layer_option, one_layer
 from sprnnc.cli.progress import progress
-from sprnnc.explanation import explain_facts, explain_html, gather_facts
+from sprnnc.explanation import explain_facts, explain_html, explain_network, gather_facts
+from sprnnc.network_artifact import Compiled, NetworkArtifact, load
 
 HELP = "show sizes, density, decisions and costs of an artifact"
 EXAMPLES = """\
@@ -20,6 +21,7 @@ examples:
   sprnnc explain lstm.sprnnx
   sprnnc explain lstm.sprnnx --html lstm.html
   sprnnc explain lstm.sprnnx --compare-orders
+  sprnnc explain speech.sprnnx --layer encoder --html encoder.html
 
 Times are predicted where the target's constants were measured; what sprnnc bench --save measured of this
 very artifact stands beside them.
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show what the other orders of the loads would cost, the paper's greedy one among them "
         "(lays out three times more: some seconds for each million non-zeros)",
     )
+    add_layer_option(parser, "explain")
 
 
 def run(args: argparse.Namespace) -> Exit:
@@ -44,13 +47,24 @@ def run(args: argparse.Namespace) -> Exit:
     page = Path(args.html) if args.html else None
     if page:
         container.check_writable(page)
-    artifact = Artifact.load(args.artifact)
+    compiled = load(args.artifact)
     with progress(f"explaining {args.artifact}"):
-        facts = gather_facts(artifact, measurement.find(Path(args.artifact)), args.compare_orders)
-        text = explain_html(facts) if page else explain_facts(facts)
+        text = _text(compiled, args)
     if page:
         container.write_file(page, text.encode())
         print(f"wrote {page}: {len(text.encode())} bytes")
     else:
         sys.stdout.write(text)
     return Exit.OK
+
+
+def _text(compiled: Compiled, args: argparse.Namespace) -> str:
+    measured = measurement.find(Path(args.artifact))
+    if isinstance(compiled, NetworkArtifact):
+        if not (args.layer or args.html or args.compare_orders):
+            return explain_network(compiled, measured)
+        measured = None  # of the whole, not of the layer
+    option = "--html" if args.html else "--compare-orders"
+    layer = one_layer(compiled, args.layer, f"explain {option}")
+    facts = gather_facts(layer, measured, args.compare_orders)
+    return explain_html(facts) if args.html else explain_facts(facts)

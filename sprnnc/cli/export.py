@@ -8,11 +8,13 @@ from pathlib import Path
 
 from sprnnc.artifact import Artifact
 from sprnnc.cli.exit_codes import Exit
+from sprnnc.cli.one_layer import add_layer_option, one_layer
 from sprnnc.cli.progress import progress
 from sprnnc.export.cubin_form import cubin_files
 from sprnnc.export.folder import check_free, write_folder
 from sprnnc.export.library_form import library_files
 from sprnnc.export.source_form import source_files
+from sprnnc.network_artifact import load
 
 HELP = "export an artifact to C, to be built and run without sprnnc"
 EXAMPLES = """\
@@ -47,13 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="put the weights into the source or library, instead of a file beside it",
     )
+    add_layer_option(parser, "export")
 
 
 def run(args: argparse.Namespace) -> Exit:
-    """Writes the folder whole or not at all. Raises CompileError E506 and E507, and SprnnError."""
+    """Writes the folder whole or not at all. Raises CompileError E506, E507 and E622, and SprnnError."""
     folder = Path(args.output)
     check_free(folder)  # before the work, not after it
-    artifact = Artifact.load(args.artifact)
+    artifact = one_layer(load(args.artifact), args.layer, "export")
     with progress(f"exporting {args.artifact}"):
         files = _FORMS[args.form](artifact, args.embed)
         write_folder(folder, files)

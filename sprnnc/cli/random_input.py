@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sprnnc.artifact import Artifact
 from sprnnc.diagnostics import fail
 from sprnnc.machine import memory_bytes
+from sprnnc.network_artifact import Compiled
 
 DEFAULT_STEPS = 64
 
 
-def random_input(artifact: Artifact, steps: int, seed: int) -> NDArray[np.float32]:
+def random_input(artifact: Compiled, steps: int, seed: int) -> NDArray[np.float32]:
     """Standard normal float32 [steps, batch, input size]."""
     if steps < 1:
         raise fail("E604", f"cannot run {steps} steps", help="give --steps 1 or more")

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sprnn_runtime import container
 
-from sprnnc.artifact import Artifact
 from sprnnc.cell.ir import DType
 from sprnnc.cli.array_file import read_array, read_arrays
 from sprnnc.cli.exit_codes import Exit
@@ -19,6 +18,7 @@ from sprnnc.cli.options import seed
 from sprnnc.cli.progress import progress
 from sprnnc.cli.random_input import DEFAULT_STEPS, random_input
 from sprnnc.executors import DEVICES, Run, execute
+from sprnnc.network_artifact import load
 
 HELP = "run an artifact on an input, or on a random one"
 EXAMPLES = """\
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Exit:
     """Raises CompileError and SprnnError for files, inputs and devices that are not usable."""
-    artifact = Artifact.load(args.artifact)
+    artifact = load(args.artifact)
     if args.input is not None:
         x = read_array(Path(args.input))
     else:
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> Exit:
         print(f"note: this is the reference: {result.note}", file=sys.stderr)
     for name, value in _summary(result):
         print(f"{name:<8} {value}")
-    return Exit.OK if result.error is None else _verdict(result.error, artifact.plan.dtype)
+    return Exit.OK if result.error is None else _verdict(result.error, DType(artifact.manifest.dtype))
 
 
 def _float32(y: NDArray[Any]) -> NDArray[np.float32]:

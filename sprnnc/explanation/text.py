@@ -6,9 +6,9 @@ import math
 
 from sprnnc.artifact import Artifact
 from sprnnc.cell.ir import DType
-from sprnnc.diagnostics import fail
-from sprnnc.explanation.facts import Facts, PhaseFacts, gather_facts
+from sprnnc.explanation.facts import Facts, PhaseFacts
 from sprnnc.explanation.orders import OrderCost, mean_used
+from sprnnc.measurement import Measurement
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.choices import Exchange, print_choices
@@ -17,17 +17,6 @@ from sprnnc.target import Target
 
 _HALF_ROUNDING = 2.0**-11  # the largest relative error of rounding to fp16
 _RMS_ROUNDING = 0.43  # its root mean square over values of all sizes, in parts of the largest
-
-
-def explain(artifact: Artifact) -> str:
-    """The facts of an artifact alone, as text. Raises CompileError E604 for anything that is none."""
-    if not isinstance(artifact, Artifact):
-        raise fail(
-            "E604",
-            f"explain takes an artifact, got {type(artifact).__name__}",
-            help="load a file with sprnnc.Artifact.load(path)",
-        )
-    return explain_facts(gather_facts(artifact))
 
 
 @room_for_deep_expressions()
@@ -111,10 +100,15 @@ def floor_of(facts: Facts) -> str:
 def measured(facts: Facts) -> str:
     """What was measured, against the prediction, or how to."""
     m, p = facts.measurement, facts.prediction
+    against = f", {m.median_us / p.total:.2f} times the prediction" if m and p else ""
+    return measured_line(m) + against
+
+
+def measured_line(m: Measurement | None) -> str:
+    """What was measured, or how to."""
     if m is None:
         return "not yet: sprnnc bench ARTIFACT --save"
-    against = f", {m.median_us / p.total:.2f} times the prediction" if p else ""
-    return f"{m.median_us:.3f}  ({m.low_us:.3f} to {m.high_us:.3f}) on {m.device}, {m.steps} steps{against}"
+    return f"{m.median_us:.3f}  ({m.low_us:.3f} to {m.high_us:.3f}) on {m.device}, {m.steps} steps"
 
 
 def _resources(artifact: Artifact, target: Target) -> list[str]:

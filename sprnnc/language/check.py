@@ -1,4 +1,4 @@
-"""Stage 2, syntax tree -> Model: which cell, its sizes, its numerics; all semantic errors at once."""
+"""Stage 2, syntax tree -> Model or Network: cells, sizes, numerics; all semantic errors at once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from sprnnc.cell import ir
-from sprnnc.diagnostics import InternalError, whole_number
+from sprnnc.cell.network import Network, Stream
+from sprnnc.diagnostics import InternalError, fail, whole_number
 from sprnnc.language import syntax as s
 from sprnnc.language.check_cell import check_cell
+from sprnnc.language.check_network import CheckedLayer, check_joints
 from sprnnc.language.codes import Code
 from sprnnc.language.report import Report, listed, near_match
 
@@ -26,10 +28,34 @@ def check(
     sizes: Mapping[str, int] = _NO_SIZES,
     dtype: ir.DType | None = None,
 ) -> ir.Model:
-    """The checked model of ``program``.
+    """The checked model of ``program``, which has one layer.
+
+    Takes and raises what ``check_program`` does, and CompileError E222 for a network.
+    """
+    checked = check_program(program, source=source, filename=filename, sizes=sizes, dtype=dtype)
+    if isinstance(checked, ir.Model):
+        return checked
+    names = ", ".join(layer.name for layer in checked.layers)
+    message = f"model '{checked.name}' joins layers ({names}); one layer in a file of its own is needed here"
+    help = (
+        "sprnnc compile, check, run and explain take whole models; sprnnc import --split writes layers apart"
+    )
+    raise fail(Code.ONE_LAYER, message, help=help)
+
+
+def check_program(
+    program: s.Program,
+    *,
+    source: str = "",
+    filename: str = "",
+    sizes: Mapping[str, int] = _NO_SIZES,
+    dtype: ir.DType | None = None,
+) -> ir.Model | Network:
+    """The checked model of ``program``: of one layer, or a network of layers that are joined.
 
     ``sizes`` and ``dtype`` go before what the model block says; with sizes for all its symbols, the
-    only cell of a file needs no model block. ``source`` and ``filename`` are used in messages only.
+    only cell of a file needs no model block. In a network a size is called ``layer.H``, and that of the
+    input as the input is. ``source`` and ``filename`` are used in messages only.
     Raises CompileError with every E2xx diagnostic found.
     """
     report = Report()
@@ -47,12 +73,17 @@ class _ModelChecker:
     dtype: ir.DType | None
     report: Report
 
-    def run(self) -> ir.Model | None:
+    def run(self) -> ir.Model | Network | None:
         self._refuse_duplicates([c.name for c in self.program.cells], "cell")
         model = self._only_model()
+        if model is not None and _is_network(model):
+            return self._network(model)
+        return self._single(model)
+
+    def _single(self, model: s.ModelDecl | None) -> ir.Model | None:
         layer = self._only_layer(model) if model is not None else None
         chosen = self._chosen_cell(model, layer)
-        sizes = self._sizes(chosen, layer) if chosen is not None else None
+        sizes = self._sizes(chosen, layer, self.overrides) if chosen is not None else None
         cell = None
         for decl in self.program.cells:
             checked = check_cell(decl, sizes if decl is chosen else None, self.report)
@@ -69,6 +100,57 @@ class _ModelChecker:
             accumulate=accumulate,
             schedule=schedule,
         )
+
+    def _network(self, model: s.ModelDecl) -> Network | None:
+        decls = _layers(model)
+        self._refuse_duplicates([i.name for i in decls], "layer")
+        self._require_layers(model)
+        entry = self._input(model)
+        overrides = self._overrides_by_layer(model)
+        layers = [CheckedLayer(i, self._cell(i, overrides[i.name.text])) for i in decls]
+        used = {i.cell.text for i in decls}
+        for decl in self.program.cells:
+            if decl.name.text not in used:
+                check_cell(decl, None, self.report)
+        joints = check_joints(model, entry, layers, self.report)
+        dtype, accumulate = self._numerics(model)
+        schedule = self._schedule()
+        if joints is None or entry is None:
+            return None
+        return Network(model.name.text, entry, joints.layers, joints.output, dtype, accumulate, schedule)
+
+    def _cell(self, layer: s.LayerDecl, overrides: Mapping[str, int]) -> ir.Cell | None:
+        decl = self._cell_named(layer.cell)
+        return check_cell(decl, self._sizes(decl, layer, overrides), self.report) if decl else None
+
+    def _input(self, model: s.ModelDecl) -> Stream | None:
+        """The model's input; None if there is none, or, reported, its size cannot be."""
+        decl = next((i for i in model.statements if isinstance(i, s.ModelInputDecl)), None)
+        if decl is None:
+            return None
+        name = decl.name.text
+        if name in self.overrides:
+            good = self._is_good_override(name, self.overrides[name], "the model's input")
+            return Stream(name, int(self.overrides[name])) if good else None
+        return Stream(name, int(decl.size.value)) if self._is_size(name, decl.size) else None
+
+    def _overrides_by_layer(self, model: s.ModelDecl) -> dict[str, dict[str, int]]:
+        """``layer.H`` by layer; what names neither a layer nor the input is reported."""
+        layers = [i.name.text for i in _layers(model)]
+        inputs = [i.name.text for i in model.statements if isinstance(i, s.ModelInputDecl)]
+        found: dict[str, dict[str, int]] = {name: {} for name in layers}
+        for name, value in self.overrides.items():
+            layer, dot, size = name.partition(".")
+            if dot and layer in found:
+                found[layer][size] = value
+            elif name not in inputs:
+                self.report.add(
+                    Code.SIZES_UNKNOWN,
+                    f"no size '{name}', which was given from outside: the model has several layers",
+                    help=f"name the layer, such as {layers[0] if layers else 'a'}.{size or name}; "
+                    f"layers are {listed(layers)}",
+                )
+        return found
 
     def _refuse_duplicates(self, names: Sequence[s.Name], what: str) -> None:
         first: dict[str, s.Name] = {}
@@ -96,24 +178,17 @@ class _ModelChecker:
         return self.program.models[0] if self.program.models else None
 
     def _only_layer(self, model: s.ModelDecl) -> s.LayerDecl | None:
-        layers = [i for i in model.statements if isinstance(i, s.LayerDecl)]
-        self._refuse_duplicates([i.name for i in layers], "layer")
-        for extra in layers[1:]:
-            self.report.add(
-                Code.ONE_LAYER,
-                "one layer for now",
-                extra.span,
-                "a second layer",
-                "compile each layer in a model of its own and feed one's output to the next",
-            )
-        if not layers:
+        self._require_layers(model)
+        return next(iter(_layers(model)), None)
+
+    def _require_layers(self, model: s.ModelDecl) -> None:
+        if not _layers(model):
             self.report.add(
                 Code.WHICH_CELL,
                 f"model '{model.name.text}' has no layer",
                 model.name.span,
                 help="add one: layer main = Cell(I=.., H=..)",
             )
-        return layers[0] if layers else None
 
     def _chosen_cell(self, model: s.ModelDecl | None, layer: s.LayerDecl | None) -> s.CellDecl | None:
         cells = self.program.cells
@@ -124,15 +199,18 @@ class _ModelChecker:
             return None
         if layer is None:
             return self._cell_without_layer() if model is None else None
-        for cell in cells:
-            if cell.name.text == layer.cell.text:
+        return self._cell_named(layer.cell)
+
+    def _cell_named(self, name: s.Name) -> s.CellDecl | None:
+        for cell in self.program.cells:
+            if cell.name.text == name.text:
                 return cell
-        known = [c.name.text for c in cells]
+        known = [c.name.text for c in self.program.cells]
         self.report.add(
             Code.UNDEFINED,
-            f"undefined cell '{layer.cell.text}'",
-            layer.cell.span,
-            help=near_match(layer.cell.text, known, f"cells of this file: {listed(known)}"),
+            f"undefined cell '{name.text}'",
+            name.span,
+            help=near_match(name.text, known, f"cells of this file: {listed(known)}"),
         )
         return None
 
@@ -150,19 +228,21 @@ class _ModelChecker:
 
     # ---- sizes
 
-    def _sizes(self, cell: s.CellDecl, layer: s.LayerDecl | None) -> dict[str, int]:
+    def _sizes(
+        self, cell: s.CellDecl, layer: s.LayerDecl | None, overrides: Mapping[str, int]
+    ) -> dict[str, int]:
         """The good sizes of ``cell``; every bad, missing or extra one is reported."""
         symbols = [i.text for i in cell.sizes]
         written = layer.sizes if layer is not None else ()
         self._refuse_duplicates([i.name for i in written], "value for size")
         sizes: dict[str, int] = {}
         for size in written:
-            if self._is_symbol(size.name, symbols, cell) and self._is_size(size):
+            if self._is_symbol(size.name, symbols, cell) and self._is_size(size.name.text, size.value):
                 sizes[size.name.text] = int(size.value.value)
-        for name, value in self.overrides.items():
-            if self._is_good_override(name, value, symbols, cell):
+        for name, value in overrides.items():
+            if self._is_overridden(name, symbols, cell) and self._is_good_override(name, value, "size"):
                 sizes[name] = int(value)
-        mentioned = {i.name.text for i in written} | set(self.overrides)
+        mentioned = {i.name.text for i in written} | set(overrides)
         self._require_values([i for i in cell.sizes if i.text not in mentioned], cell, layer)
         return sizes
 
@@ -178,33 +258,36 @@ class _ModelChecker:
         )
         return False
 
-    def _is_size(self, size: s.SizeValue) -> bool:
-        value = size.value.value
+    def _is_size(self, name: str, written: s.Literal) -> bool:
+        value = written.value
         if isinstance(value, int) and 1 <= value <= MAX_SIZE:
             return True
         self.report.add(
             Code.BAD_SIZE,
-            f"size {size.name.text} = {value} is not possible",
-            size.value.span,
+            f"size {name} = {value} is not possible",
+            written.span,
             f"expected a whole number from 1 to {MAX_SIZE}",
             "a size is a number of units",
         )
         return False
 
-    def _is_good_override(self, name: str, value: int, symbols: Sequence[str], cell: s.CellDecl) -> bool:
-        if name not in symbols:
-            of_cell = f"sizes of {cell.name.text}: {listed(symbols)}"
-            self.report.add(
-                Code.SIZES_UNKNOWN,
-                f"cell '{cell.name.text}' has no size '{name}', which was given from outside",
-                help=near_match(name, symbols, of_cell),
-            )
-            return False
+    def _is_overridden(self, name: str, symbols: Sequence[str], cell: s.CellDecl) -> bool:
+        if name in symbols:
+            return True
+        of_cell = f"sizes of {cell.name.text}: {listed(symbols)}"
+        self.report.add(
+            Code.SIZES_UNKNOWN,
+            f"cell '{cell.name.text}' has no size '{name}', which was given from outside",
+            help=near_match(name, symbols, of_cell),
+        )
+        return False
+
+    def _is_good_override(self, name: str, value: int, what: str) -> bool:
         number = whole_number(value)
         if number is None or not 1 <= number <= MAX_SIZE:
             self.report.add(
                 Code.BAD_SIZE,
-                f"size {name} = {value!r}, given from outside, is not possible",
+                f"{what} {name} = {value!r}, given from outside, is not possible",
                 help=f"a size is a whole number from 1 to {MAX_SIZE}",
             )
             return False
@@ -218,7 +301,8 @@ class _ModelChecker:
             Code.SIZES_UNKNOWN,
             f"no value for size {listed(i.text for i in missing)} of cell '{cell.name.text}'",
             layer.span if layer is not None else missing[0].span,
-            help=f"write 'layer main = {call}' in a model block, or give the sizes from outside",
+            help=f"write 'layer {layer.name.text if layer is not None else _DEFAULT_LAYER} = {call}' in a "
+            "model block, or give the sizes from outside",
         )
 
     # ---- numerics and schedule
@@ -269,3 +353,14 @@ class _ModelChecker:
         overrides = [o for block in self.program.schedules for o in block.overrides]
         self._refuse_duplicates([o.name for o in overrides], "override")
         return tuple(ir.ScheduleEntry(o.name.text, o.value, o.span) for o in overrides)
+
+
+def _layers(model: s.ModelDecl) -> list[s.LayerDecl]:
+    return [i for i in model.statements if isinstance(i, s.LayerDecl)]
+
+
+def _is_network(model: s.ModelDecl) -> bool:
+    """Whether its layers are joined, or could be: one forward layer that says nothing of it is a Model."""
+    layers = _layers(model)
+    ends = any(isinstance(i, (s.ModelInputDecl, s.ModelOutputDecl)) for i in model.statements)
+    return ends or len(layers) > 1 or any(i.reads or i.reverse or i.shares for i in layers)

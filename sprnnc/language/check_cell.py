@@ -44,7 +44,7 @@ class _CellChecker:
         for equation in equations:
             self._equation(equation)
         output = self._output()
-        self._require_inputs_and_states()
+        self._require_inputs()
         self._require_next_states()
         self._require_uses()
         if output is None or len(self.report.diagnostics) > errors_before:
@@ -250,15 +250,15 @@ class _CellChecker:
             )
         return value, space
 
-    def _require_inputs_and_states(self) -> None:
-        for kind, example in ((Kind.INPUT, "input x[I]"), (Kind.STATE, "state h[H]")):
-            if not self.scope.names(kind):
-                self.report.add(
-                    Code.INCOMPLETE_CELL,
-                    f"cell '{self.decl.name.text}' has no {kind.name.lower()}",
-                    self.decl.name.span,
-                    help=f"declare one: {example}",
-                )
+    def _require_inputs(self) -> None:
+        """A cell without states is a layer too: its steps do not know of each other."""
+        if not self.scope.names(Kind.INPUT):
+            self.report.add(
+                Code.INCOMPLETE_CELL,
+                f"cell '{self.decl.name.text}' has no input",
+                self.decl.name.span,
+                help="declare one: input x[I]",
+            )
 
     def _require_next_states(self) -> None:
         for name in self.scope.names(Kind.STATE):

@@ -39,3 +39,7 @@ class Code(StrEnum):
     ONE_LAYER = "E222"
     NUMBER_RANGE = "E223"
     INCOMPLETE_CELL = "E224"
+    STREAM_SIZE = "E225"
+    CYCLE = "E226"
+    INCOMPLETE_MODEL = "E227"
+    CANNOT_SHARE = "E228"

@@ -22,7 +22,8 @@ class Report:
     def raise_if_any(self, source: str, filename: str) -> None:
         """Raises CompileError with everything found, in the order of the source."""
         if self.diagnostics:
-            ordered = sorted(self.diagnostics, key=lambda d: (d.span.line, d.span.column))
+            unique = dict.fromkeys(self.diagnostics)  # a cell that several layers use is checked for each
+            ordered = sorted(unique, key=lambda d: (d.span.line, d.span.column))
             raise CompileError(tuple(ordered), source, filename)
 
 

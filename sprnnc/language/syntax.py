@@ -169,12 +169,59 @@ class SizeValue:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamUse:
+    """``a``: what the layer called so gives, or the model's input."""
+
+    name: Name
+    span: Span = field(default=NO_SPAN, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSum:
+    """``a + b``."""
+
+    terms: tuple[Joined, ...]
+    span: Span = field(default=NO_SPAN, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamList:
+    """``[a, b]``: side by side."""
+
+    parts: tuple[Joined, ...]
+    span: Span = field(default=NO_SPAN, compare=False)
+
+
+Joined = StreamUse | StreamSum | StreamList
+
+
+@dataclass(frozen=True, slots=True)
 class LayerDecl:
-    """``layer name = cell(sizes...)``."""
+    """``layer name = cell(sizes...) shares other reverse on reads``; all but the first part may be absent."""
 
     name: Name
     cell: Name
     sizes: tuple[SizeValue, ...]
+    shares: Name | None = None
+    reverse: bool = False
+    reads: Joined | None = None
+    span: Span = field(default=NO_SPAN, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInputDecl:
+    """``input name[size]`` of a model."""
+
+    name: Name
+    size: Literal
+    span: Span = field(default=NO_SPAN, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOutputDecl:
+    """``output value`` of a model."""
+
+    value: Joined
     span: Span = field(default=NO_SPAN, compare=False)
 
 
@@ -194,7 +241,7 @@ class AccumulateDecl:
     span: Span = field(default=NO_SPAN, compare=False)
 
 
-ModelStatement = LayerDecl | DTypeDecl | AccumulateDecl
+ModelStatement = ModelInputDecl | LayerDecl | ModelOutputDecl | DTypeDecl | AccumulateDecl
 
 
 @dataclass(frozen=True, slots=True)

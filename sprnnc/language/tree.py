@@ -126,8 +126,35 @@ class SyntaxBuilder(Transformer[Token, s.Program]):
         return s.ModelDecl(name, tuple(i for i in statements if i is not None), span_of(meta))
 
     def layer(self, meta: Meta, items: list[Any]) -> s.LayerDecl:
-        name, cell, *sizes = items
-        return s.LayerDecl(name, cell, tuple(i for i in sizes if i is not None), span_of(meta))
+        name, cell, *sizes, shares, reverse, reads = items
+        given = tuple(i for i in sizes if i is not None)
+        return s.LayerDecl(name, cell, given, shares, reverse is not None, reads, span_of(meta))
+
+    def model_input(self, meta: Meta, items: list[Any]) -> s.ModelInputDecl:
+        return s.ModelInputDecl(items[0], items[1], span_of(meta))
+
+    def model_output(self, meta: Meta, items: list[Any]) -> s.ModelOutputDecl:
+        return s.ModelOutputDecl(items[0], span_of(meta))
+
+    def shares(self, meta: Meta, items: list[Any]) -> s.Name:
+        name: s.Name = items[0]
+        return name
+
+    def reverse(self, meta: Meta, items: list[Any]) -> bool:
+        return True
+
+    def reads(self, meta: Meta, items: list[Any]) -> s.Joined:
+        joined: s.Joined = items[0]
+        return joined
+
+    def stream(self, meta: Meta, items: list[Any]) -> s.StreamUse:
+        return s.StreamUse(items[0], span_of(meta))
+
+    def stream_sum(self, meta: Meta, items: list[Any]) -> s.StreamSum:
+        return s.StreamSum(tuple(items), span_of(meta))
+
+    def stream_list(self, meta: Meta, items: list[Any]) -> s.StreamList:
+        return s.StreamList(tuple(items), span_of(meta))
 
     def size_value(self, meta: Meta, items: list[Any]) -> s.SizeValue:
         return s.SizeValue(items[0], items[1], span_of(meta))

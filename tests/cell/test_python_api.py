@@ -10,7 +10,7 @@ import pytest
 
 import sprnnc
 from sprnnc.diagnostics import CompileError
-from sprnnc.explanation.text import explain
+from sprnnc.explanation import explain
 
 CELL = """
 cell C(I, H) {

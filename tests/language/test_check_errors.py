@@ -143,15 +143,12 @@ CASES = {
     "no layer": Case("  layer main = A(I=6, H=8)\n", "", "E221", "10:7", "no layer", "layer main = Cell"),
     "several cells": Case(MODEL, "cell B(H) {\ninput x[H]\nstate h[H]\nh' = h + x\noutput h'\n}\n", "E221",
                           "10:6", "no model: A, B", "model m {"),
-    "two layers": Case("H=8)", "H=8)\n  layer second = A(I=6, H=8)", "E222", "12:3", "one layer for now",
-                       "a model of its own"),
+    "two layers": Case("H=8)", "H=8)\n  layer second = A(I=6, H=8)", "E227", "10:7", "how they are joined",
+                       "input x[40], then 'on x'"),
     "two models": Case("model m", "model n { layer l = A(I=6, H=8) }\nmodel m", "E222", "11:7",
                        "a second model",
                        "one model a file"),
     "huge number": Case("+ b)", "+ 1e39)\n  y = b", "E223", "7:29", "too large", "3.403e+38"),
-    "no state": Case(CELL, "cell A(I, H) {\n input x[I]\n weight W[H, I]\n y = W @ x\n output y\n}\n",
-                     "E224", "1:6",
-                     "has no state", "state h[H]"),
     "no input": Case(CELL, "cell A(I, H) {\n state h[H]\n h' = h\n output h\n}\n", "E224", "1:6",
                      "has no input",
                      "input x[I]"),
@@ -171,7 +168,8 @@ def test_semantic_error(case: Case) -> None:
 
 
 def test_every_code_is_tested() -> None:
-    assert {c.code for c in CASES.values()} == {f"E{n}" for n in range(201, 225)}
+    """Those of joined layers in test_check_network.py."""
+    assert {c.code for c in CASES.values()} == {f"E{n}" for n in (*range(201, 225), 227)}
 
 
 def test_all_errors_are_reported_at_once_in_the_order_of_the_source() -> None:

@@ -1,0 +1,165 @@
+"""A network of layers on a device: ``y, state = network(x, state)``, states by ``layer.state``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sprnn_runtime import container, launch
+from sprnn_runtime.device_protocol import Device, Memory
+from sprnn_runtime.errors import WaitTimeout
+from sprnn_runtime.layer import Layer, Loaded, on_device, open_device, read
+from sprnn_runtime.loading import NETWORK
+from sprnn_runtime.manifest import Manifest, Role
+from sprnn_runtime.program import Call, Join, Step, read_program, state_buffer, stream_size, streams
+
+Bound = Mapping[str, Memory]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedNetwork:
+    """``own``: the buffers of the whole and the kernel that joins; ``parts``: the kernels of each layer that
+    does not share another one's."""
+
+    own: Loaded
+    program: tuple[Step, ...]
+    parts: Mapping[str, Loaded]
+
+
+def read_network(json: Mapping[str, Any], members: Mapping[str, bytes], where: str) -> LoadedNetwork:
+    """The contents of a network's artifact. Raises ArtifactError for anything that is not as written."""
+    manifest = Manifest.from_json(json)
+    parts = {
+        name.removeprefix("layers/").removesuffix(container.SUFFIX): read(data, f"{where}, {name}")
+        for name, data in members.items()
+        if name.startswith("layers/")
+    }
+    program = read_program(json[NETWORK], manifest, {name: p.manifest for name, p in parts.items()})
+    own, machine = _join_kernel(manifest, members, where), (manifest.target, manifest.arch)
+    unused = parts.keys() - {s.part for s in program if isinstance(s, Call)}
+    if unused or any((p.manifest.target, p.manifest.arch) != machine for p in parts.values()):
+        raise container.damaged(where, "its layers are not those of its manifest")
+    return LoadedNetwork(own, program, parts)
+
+
+def _join_kernel(manifest: Manifest, members: Mapping[str, bytes], where: str) -> Loaded:
+    if len(manifest.kernels) != 1 or "join.cu" not in members:
+        raise container.damaged(where, "the kernel that joins its layers is missing")
+    try:
+        source = members["join.cu"].decode()
+    except UnicodeDecodeError as error:
+        raise container.damaged(where, f"its kernel is not text: {error}") from error
+    return Loaded(manifest, source, members.get(f"join.{manifest.arch}.cubin"), {})
+
+
+class Network(Layer):
+    """Joined layers on one device. To its caller it is a Layer; what lies between layers stays on the device.
+
+    Layers run one after another, each over all steps. The state of a reversed layer at the start is that
+    at the last step, and at the end that at the first.
+    """
+
+    def __init__(self, loaded: LoadedNetwork, device: Device, parts: Mapping[str, Layer]) -> None:
+        """``parts`` are on the same device, their work in one order with its own; closed with this."""
+        super().__init__(loaded.own, device)
+        self._program = loaded.program
+        self._parts = dict(parts)
+        self._kernel = self.manifest.kernels[0]
+
+    def _release(self) -> None:
+        for part in self._parts.values():
+            part.close()
+        super()._release()
+
+    def _run_chunks(self, memory: Bound, steps: int, budget_ns: int | None) -> None:
+        """A kernel's status is looked at before it is cleared for its next launch, or when all has run."""
+        unseen: dict[str, tuple[str, int]] = {}
+
+        def look(part: str) -> None:
+            if part in unseen:
+                layer, first = unseen.pop(part)
+                self._look(layer, self._parts[part], first, budget_ns)
+
+        for call, part, bound in self._calls(memory, steps):
+            for first, count in launch.chunks(steps, part.manifest.steps_per_launch):
+                look(call.part)
+                part._enqueue(bound, first, count, budget_ns)
+                unseen[call.part] = (call.layer, first)
+        for name in list(unseen):
+            look(name)
+
+    def _enqueue(self, memory: Bound, first: int, steps: int, budget_ns: int | None) -> None:
+        """Everything, without a look at any status."""
+        del first  # all steps are one chunk
+        for _, part, bound in self._calls(memory, steps):
+            for at, count in launch.chunks(steps, part.manifest.steps_per_launch):
+                part._enqueue(bound, at, count, budget_ns)
+
+    def _check_status(self, first: int, budget_ns: int | None) -> None:
+        for name, part in self._parts.items():
+            self._look(name, part, first, budget_ns)
+
+    @staticmethod
+    def _look(layer: str, part: Layer, first: int, budget_ns: int | None) -> None:
+        try:
+            part._check_status(first, budget_ns)
+        except WaitTimeout as error:
+            raise WaitTimeout(error.block, error.step, error.phase, error.budget_ns, layer) from None
+
+    def _calls(self, memory: Bound, steps: int) -> Iterator[tuple[Call, Layer, Bound]]:
+        """Each layer in turn, and the memory that it runs on; joins are launched on the way."""
+        between = [b for b in streams(self.manifest) if b.role is Role.SCRATCH]
+        for buffer in between:
+            self._reserve(buffer.name, buffer.bytes(steps))
+        bound = {**memory, **{b.name: self._memory[b.name] for b in between}}
+        for step in self._program:
+            if isinstance(step, Join):
+                self._join(step, bound, steps)
+            else:
+                part = self._parts[step.part]
+                yield step, part, {**part._memory, **_bindings(step, part, bound)}
+
+    def _join(self, join: Join, bound: Bound, steps: int) -> None:
+        sizes = (stream_size(self.manifest, name) for name in (join.source, join.to))
+        numbers = (steps, self.manifest.batch, *sizes, join.first, join.turn, join.add)
+        self._device.launch(
+            self._kernel, [bound[join.source], bound[join.to], *(np.int32(n) for n in numbers)]
+        )
+
+
+def _bindings(call: Call, part: Layer, bound: Bound) -> dict[str, Memory]:
+    """What the caller owns of a layer's buffers."""
+    found = {}
+    for buffer in part.manifest.buffers:
+        if buffer.role is Role.INPUT:
+            found[buffer.name] = bound[call.source]
+        elif buffer.role is Role.OUTPUT:
+            found[buffer.name] = bound[call.to]
+        elif buffer.role is Role.STATE:
+            found[buffer.name] = bound[state_buffer(call.layer, buffer.state)]
+    return found
+
+
+def open_network(
+    loaded: LoadedNetwork, device: str = "auto", *, device_id: int = 0, seed: int = 0
+) -> Network:
+    """The network on a device, as ``open_layer`` for a layer."""
+    return on_device(device, lambda name: _open(loaded, name, device_id, seed))
+
+
+def _open(loaded: LoadedNetwork, name: str, device_id: int, seed: int) -> Network:
+    own = open_device(name, loaded.own, device_id, seed)
+    parts: dict[str, Layer] = {}
+    try:
+        for part, contents in loaded.parts.items():
+            parts[part] = Layer(contents, open_device(name, contents, device_id, seed, own))
+    except BaseException:
+        for layer in parts.values():
+            layer.close()
+        with own.active():
+            own.close()
+        raise
+    return Network(loaded, own, parts)

@@ -1,0 +1,53 @@
+"""The oracle of whole models: every layer by ``run_reference``, streams joined in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sprnnc.cell.network import Concat, Joined, Network, Stream, Sum
+from sprnnc.cell.reference import run_reference
+
+Float64 = NDArray[np.float64]
+
+
+def run_network_reference(
+    network: Network,
+    weights: Mapping[str, Mapping[str, ArrayLike]],
+    x: ArrayLike,
+    state: Mapping[str, ArrayLike] | None = None,
+) -> tuple[Float64, dict[str, Float64]]:
+    """Runs all layers over T steps of a batch of B sequences.
+
+    ``weights``: the tensors of every layer that has its own, by its name. ``x`` is [T, B, I]. ``state`` maps
+    ``layer.state`` to [B, size], at the first step or, for a reversed layer, at the last; a missing one is
+    zero. Returns y [T, B, O] and the final states, new arrays, float64.
+    """
+    given = state or {}
+    streams: dict[str, Float64] = {network.input.name: np.array(x, np.float64)}
+    after: dict[str, Float64] = {}
+    for layer in network.layers:
+        turn = -1 if layer.reverse else 1
+        names = {s.name: f"{layer.name}.{s.name}" for s in layer.cell.states}
+        own = {name: given[full] for name, full in names.items() if full in given}
+        y, ends = run_reference(layer.cell, weights[layer.weights], join(layer.operand, streams)[::turn], own)
+        streams[layer.name] = y[::turn]
+        after |= {names[name]: value for name, value in ends.items()}
+    return np.ascontiguousarray(join(network.output, streams)), after
+
+
+def join(joined: Joined, streams: Mapping[str, Float64]) -> Float64:
+    """The joined stream, of those by name."""
+    match joined:
+        case Stream(name=name):
+            return streams[name]
+        case Concat(parts=parts):
+            return np.concatenate([join(part, streams) for part in parts], axis=2)
+        case Sum(terms=terms):
+            total = join(terms[0], streams)
+            with np.errstate(all="ignore"):  # Inf - Inf is NaN
+                for term in terms[1:]:
+                    total = total + join(term, streams)
+            return total

@@ -1,0 +1,44 @@
+"""Runs a NetworkPlan step by step in NumPy, as the runtime does on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnnc.schedule.network_plan import Join, NetworkPlan
+
+Array = NDArray[Any]
+RunPart = Callable[[str, Array, dict[str, Array]], tuple[Array, dict[str, Array]]]
+
+
+def run_network_plan(
+    plan: NetworkPlan, run_part: RunPart, x: Array, state: Mapping[str, Array]
+) -> tuple[Array, dict[str, Array]]:
+    """y float32 [T, B, O] and the final states, for ``x`` float32 [T, B, I] and states by ``layer.state``.
+
+    ``run_part(part, x, state)``: y and final states of one kernel, whose states have their own names.
+    """
+    steps, batch = x.shape[:2]
+    # What nobody wrote is NaN, as the simulator's fresh memory is poisoned.
+    streams = {b.name: np.full((steps, batch, b.size), np.nan, np.float32) for b in plan.buffers}
+    streams[plan.input] = np.asarray(x, np.float32)
+    after: dict[str, Array] = {}
+    for step in plan.steps:
+        if isinstance(step, Join):
+            _join(step, streams)
+            continue
+        prefix = f"{step.layer}."
+        own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+        streams[step.to], ends = run_part(step.part, streams[step.source], own)
+        after |= {prefix + name: value for name, value in ends.items()}
+    return streams[plan.output], after
+
+
+def _join(step: Join, streams: Mapping[str, Array]) -> None:
+    source = streams[step.source][:: -1 if step.turn else 1]
+    to = streams[step.to][:, :, step.first : step.first + source.shape[2]]
+    with np.errstate(all="ignore"):  # Inf - Inf is NaN
+        to[...] = to + source if step.add else source

@@ -1,0 +1,47 @@
+"""Whatever the layers and however they are joined, every executor agrees with the reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import LIMIT
+from drawn_networks import Drawn, networks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sprnnc
+
+MODELS = sorted((Path(__file__).parents[2] / "examples/models").glob("*.sprnn"))
+
+
+def assert_agrees(case: Drawn, device: str, seed: int = 0) -> None:
+    limit = LIMIT[case.artifact.manifest.dtype]
+    run = sprnnc.execute(case.artifact, case.x, case.state, device=device, check=True, seed=seed)
+    assert run.error is not None and run.error < limit
+    reference = sprnnc.execute(case.artifact, case.x, case.state, device="reference")
+    assert run.state.keys() == reference.state.keys()
+    for name, state in reference.state.items():
+        assert np.linalg.norm(run.state[name] - state) <= limit * max(1.0, float(np.linalg.norm(state))), name
+
+
+@settings(max_examples=40)
+@given(case=networks())
+def test_plan_agrees_with_reference(case: Drawn) -> None:
+    assert_agrees(case, "plan")
+
+
+@settings(max_examples=4)
+@given(case=networks(most_layers=3), seed=st.integers(0, 99))
+def test_kernels_agree_with_reference(case: Drawn, seed: int) -> None:
+    assert_agrees(case, "sim", seed)
+
+
+@pytest.mark.parametrize("device", ["plan", "sim"])
+@pytest.mark.parametrize("model", MODELS, ids=lambda p: p.stem)
+def test_an_example_as_it_stands_agrees_with_reference(model: Path, device: str) -> None:
+    artifact = sprnnc.compile(model, random_weights=5, batch=2, target="sim")
+    x = np.random.default_rng(1).standard_normal((20, 2, artifact.manifest.input_size)).astype(np.float32)
+    run = sprnnc.execute(artifact, x, device=device, check=True)
+    assert run.error is not None and run.error < LIMIT["fp32"]
