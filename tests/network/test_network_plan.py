@@ -1,0 +1,79 @@
+"""What runs on which buffers: nothing is copied that can be read as it lies."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from small_network import SOURCE
+
+from sprnnc.cell.network import Network
+from sprnnc.diagnostics import InternalError
+from sprnnc.language.check import check_program
+from sprnnc.language.parse import parse
+from sprnnc.schedule.network_plan import OUTPUT, Call, Join, plan_network, verify
+
+HEAD = SOURCE.split("model ")[0]
+
+
+def network(*layers: str, output: str) -> Network:
+    text = "\n  ".join(["model m {", "input x[6]", *layers, f"output {output}", "}\n"])
+    found = check_program(parse(HEAD + text))
+    assert isinstance(found, Network)
+    return found
+
+
+def cell(name: str, words: str, inputs: int = 6) -> str:
+    return f"layer {name} = RNN(I={inputs}, H=6) {words}"
+
+
+def test_a_chain_copies_nothing() -> None:
+    plan = plan_network(network(cell("a", "on x"), cell("b", "on a"), output="b"))
+    assert plan.steps == (Call("a", "a", "x", "a"), Call("b", "b", "a", "b"))
+    assert (plan.input, plan.output) == ("x", "b")
+
+
+def test_only_a_change_of_direction_is_turned_around() -> None:
+    plan = plan_network(network(cell("a", "reverse on x"), cell("b", "reverse on a"), output="b"))
+    assert plan.steps == (
+        Join("x", "a.in", 0, True, False),
+        Call("a", "a", "a.in", "a"),
+        Call("b", "b", "a", "b"),
+        Join("b", OUTPUT, 0, True, False),
+    )
+
+
+def test_what_two_layers_read_alike_is_joined_once() -> None:
+    both = [cell("a", "on x"), cell("b", "on x"), cell("c", "on a + b"), cell("d", "shares c on a + b")]
+    plan = plan_network(network(*both, output="[c, d]"))
+    assert [s.source for s in plan.steps if isinstance(s, Call)] == ["x", "x", "c.in", "c.in"]
+    assert plan.steps[2:4] == (Join("a", "c.in", 0, False, False), Join("b", "c.in", 0, False, True))
+    assert plan.steps[-2:] == (Join("c", OUTPUT, 0, False, False), Join("d", OUTPUT, 6, False, False))
+
+
+def test_sums_of_lists_are_added_where_they_lie() -> None:
+    joined = "[a, b] + [b, a]"
+    plan = plan_network(network(cell("a", "on x"), cell("b", "on x"), output=joined))
+    places = [(s.source, s.first, s.add) for s in plan.steps if isinstance(s, Join)]
+    assert places == [("a", 0, False), ("b", 6, False), ("b", 0, True), ("a", 6, True)]
+
+
+@pytest.mark.parametrize(
+    ("drop", "why"),
+    [(0, "a is read before it is whole"), (1, "c.in is added to before"), (2, "b is read before")],
+)
+def test_a_step_that_is_missing_is_found(drop: int, why: str) -> None:
+    m = network(cell("a", "on x"), cell("b", "on x"), cell("c", "on a + b"), output="[b, c]")
+    plan = plan_network(m)
+    order = [0, 2, 1, 3, 4]  # the first term, its copy, the second term
+    steps = [plan.steps[i] for i in order] + list(plan.steps[5:])
+    verify(replace(plan, steps=tuple(steps)), m)
+    with pytest.raises(InternalError, match=why):
+        verify(replace(plan, steps=tuple(s for i, s in enumerate(steps) if i != drop)), m)
+
+
+def test_a_layer_that_does_not_run_is_found() -> None:
+    m = network(cell("a", "on x"), cell("b", "on x"), output="a + b")
+    plan = plan_network(m)
+    with pytest.raises(InternalError, match="does not run"):
+        verify(replace(plan, steps=(plan.steps[0], Join("a", OUTPUT, 0, False, False))), m)

@@ -1,0 +1,183 @@
+"""A network on a device: states in and out, chunks, errors that name their layer, memory that is kept."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from small_network import BATCH
+from sprnn_runtime import InputError, Layer, Network, WaitTimeout
+from sprnn_runtime.network import open_network
+from sprnn_runtime.sim_device import SimDevice
+
+import sprnnc
+
+STATES = ["a.h", "b.h", "c.h", "d.h", "e.h"]
+FORWARD = """\
+cell RNN(I, H) {
+  input  x[I]
+  state  h[H]
+  weight W[H, I], U[H, H]
+  h' = tanh(W @ x + U @ h)
+  output h'
+}
+model forward {
+  input x[5]
+  layer a = RNN(I=5, H=6) on x
+  layer b = RNN(I=6, H=6) on a
+  output a + b
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def network(artifact: sprnnc.NetworkArtifact) -> Network:
+    return open_network(artifact.loaded(), "sim")
+
+
+def state_of(value: float) -> dict[str, np.ndarray]:
+    return {name: np.full((BATCH, 6), value, np.float32) for name in STATES}
+
+
+def test_states_go_in_and_out_by_layer(
+    artifact: sprnnc.NetworkArtifact, network: Network, x: np.ndarray
+) -> None:
+    given = state_of(0.5)
+    before = {name: s.copy() for name, s in given.items()}
+    y, after = network(x, given)
+    wanted = sprnnc.execute(artifact, x, given, device="reference")
+    np.testing.assert_allclose(y, wanted.y, atol=1e-5)
+    assert list(after) == STATES
+    for name in STATES:
+        np.testing.assert_allclose(after[name], wanted.state[name], atol=1e-5)
+        np.testing.assert_array_equal(given[name], before[name])
+    zeros, _ = network(x)
+    assert not np.array_equal(zeros, y)
+
+
+def test_forward_networks_go_on_where_they_stopped(x: np.ndarray) -> None:
+    artifact = sprnnc.compile(FORWARD, random_weights=1, batch=BATCH, target="sim")
+    with open_network(artifact.loaded(), "sim") as network:
+        whole, end = network(x)
+        first, state = network(x[:3])
+        second, state = network(x[3:], state)
+    np.testing.assert_array_equal(np.concatenate([first, second]), whole)
+    for name in end:
+        np.testing.assert_array_equal(state[name], end[name])
+
+
+def test_it_is_a_layer_to_its_caller(network: Network, x: np.ndarray) -> None:
+    assert isinstance(network, Layer)
+    assert network.device_name == "sim"
+    assert network.manifest.input_size == 5 and network.manifest.output_size == 6
+    with pytest.raises(InputError, match="E604"):
+        network(x[:, :, :4])
+    with pytest.raises(InputError, match=r"unknown states \['h'\]"):
+        network(x, {"h": np.zeros((BATCH, 6), np.float32)})
+    with pytest.raises(InputError, match=r"state 'c\.h' has shape"):
+        network(x, {"c.h": np.zeros((BATCH, 5), np.float32)})
+
+
+def test_threads_take_turns(network: Network, x: np.ndarray) -> None:
+    wanted, _ = network(x)
+    found: list[np.ndarray] = []
+    threads = [threading.Thread(target=lambda: found.extend(network(x)[0] for _ in range(3))) for _ in "1234"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 12
+    for y in found:
+        np.testing.assert_array_equal(y, wanted)
+
+
+def test_a_closed_network_says_so(artifact: sprnnc.NetworkArtifact, x: np.ndarray) -> None:
+    network = open_network(artifact.loaded(), "sim")
+    network.close()
+    network.close()
+    with pytest.raises(InputError, match="closed"):
+        network(x)
+
+
+class Borrowing(SimDevice):
+    """Sim whose arrays lie where it runs, as on a GPU; counts what crosses to the host and back."""
+
+    crossed: list[str]
+
+    def accepts(self, array: Any) -> bool:
+        return isinstance(array, np.ndarray)
+
+    def borrow(self, array: Any, shape: tuple[int, ...]) -> np.ndarray:
+        assert array.shape == shape
+        return np.ascontiguousarray(array, np.float32).reshape(-1).view(np.uint8)
+
+    def upload(self, memory: np.ndarray, array: np.ndarray) -> None:
+        self.crossed.append("up")
+        super().upload(memory, array)
+
+    def download(self, memory: np.ndarray, array: np.ndarray) -> None:
+        self.crossed.append("down")
+        super().download(memory, array)
+
+
+def borrowing(artifact: sprnnc.NetworkArtifact) -> tuple[Network, list[str]]:
+    crossed: list[str] = []
+
+    def device(source: str, kernels: Any) -> Borrowing:
+        made = Borrowing(source, kernels)
+        made.crossed = crossed
+        return made
+
+    loaded = artifact.loaded()
+    own = device(loaded.own.source, loaded.own.manifest.kernels)
+    parts = {n: Layer(p, device(p.source, p.manifest.kernels)) for n, p in loaded.parts.items()}
+    network = Network(loaded, own, parts)
+    crossed.clear()  # the constants
+    return network, crossed
+
+
+def test_between_layers_nothing_crosses_to_the_host(
+    artifact: sprnnc.NetworkArtifact, network: Network, x: np.ndarray
+) -> None:
+    on_device, crossed = borrowing(artifact)
+    y, state = on_device(x, state_of(0.25))
+    wanted, end = network(x, state_of(0.25))
+    np.testing.assert_array_equal(y, wanted)
+    for name in STATES:
+        np.testing.assert_array_equal(state[name], end[name])
+    chunks = 3  # of seven steps, in each of five layers, each with a status of a few words
+    assert crossed == ["down"] * 5 * chunks
+
+
+def test_what_a_call_gave_is_not_touched_by_the_next(artifact: sprnnc.NetworkArtifact, x: np.ndarray) -> None:
+    on_device, _ = borrowing(artifact)
+    y, state = on_device(x)
+    kept, ends = y.copy(), {n: s.copy() for n, s in state.items()}
+    on_device(2 * x, state_of(1.0))
+    np.testing.assert_array_equal(y, kept)
+    for name, end in ends.items():
+        np.testing.assert_array_equal(state[name], end)
+
+
+@pytest.mark.parametrize("layer", ["b", "d"])
+def test_a_wait_that_spent_its_budget_names_the_layer(
+    artifact: sprnnc.NetworkArtifact, x: np.ndarray, layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = open_network(artifact.loaded(), "sim")
+    part = network._parts[layer]
+    enqueue = part._enqueue
+    seen: list[int] = []
+
+    def fail_in_second_chunk(memory: Any, first: int, steps: int, budget_ns: int | None) -> None:
+        enqueue(memory, first, steps, budget_ns)
+        seen.append(first)
+        if len(seen) == 2:
+            part._memory["status"][:16] = np.array([1, 4, 2, 1], np.uint32).view(np.uint8)
+
+    monkeypatch.setattr(part, "_enqueue", fail_in_second_chunk)
+    with pytest.raises(WaitTimeout, match=rf"layer '{layer}': block 4 waited .* in step 5 ") as error:
+        network(x)
+    assert (error.value.layer, error.value.step) == (layer, 5)
+    assert len(seen) == 2  # the third chunk would have cleared the word
