@@ -161,6 +161,28 @@ def test_what_a_call_gave_is_not_touched_by_the_next(artifact: sprnnc.NetworkArt
         np.testing.assert_array_equal(state[name], end)
 
 
+def test_a_timed_call_is_the_whole_network(
+    artifact: sprnnc.NetworkArtifact, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[str] = []
+    launch = SimDevice.launch
+
+    def note(self: SimDevice, kernel: Any, args: Any) -> None:
+        launched.append(kernel.name)
+        launch(self, kernel, args)
+
+    def timed_us(self: SimDevice, work: Any) -> float:
+        launched.clear()
+        work()
+        return 70.0
+
+    monkeypatch.setattr(SimDevice, "launch", note)
+    monkeypatch.setattr(SimDevice, "timed_us", timed_us)
+    with open_network(artifact.loaded(), "sim") as network:
+        assert network.time_us(x, 2, warmup=1) == [10.0, 10.0]
+    assert launched.count("recurrence") == 5 * 3 and launched.count("join") == 5
+
+
 @pytest.mark.parametrize("layer", ["b", "d"])
 def test_a_wait_that_spent_its_budget_names_the_layer(
     artifact: sprnnc.NetworkArtifact, x: np.ndarray, layer: str, monkeypatch: pytest.MonkeyPatch

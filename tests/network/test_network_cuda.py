@@ -1,0 +1,106 @@
+"""What a network asks of the CUDA driver: one stream, pointers from layer to layer, all given back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import sprnn_runtime.cuda_device as cuda_device
+from fake_driver import FakeDriver
+from small_network import BATCH, STEPS, compile_small
+from sprnn_runtime import DeviceError
+from sprnn_runtime.network import open_network
+
+import sprnnc
+
+
+class Driver(FakeDriver):
+    """Streams and modules have numbers; notes which are made and given back, and where launches go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive: list[str] = []
+        self.streams: set[Any] = set()
+        self.modules_left = 99
+
+    def cuStreamCreate(self, *_: Any) -> tuple[int, str]:
+        return 0, self._make("stream")
+
+    def cuStreamDestroy(self, stream: str) -> tuple[int]:
+        assert stream in self.alive
+        self.alive.remove(stream)
+        return (0,)
+
+    def cuStreamSynchronize(self, stream: str) -> tuple[int]:
+        assert stream in self.alive
+        return (0,)
+
+    def cuModuleLoadData(self, *_: Any) -> tuple[int, str]:
+        self.modules_left -= 1
+        return (0, self._make("module")) if self.modules_left >= 0 else (1, None)
+
+    def cuModuleUnload(self, module: str) -> tuple[int]:
+        self.alive.remove(module)
+        return (0,)
+
+    def cuGetErrorString(self, *_: Any) -> tuple[int, bytes]:
+        return 0, b"it fails"
+
+    def _launch(self, call: str, *args: Any) -> tuple[int]:
+        self.streams.add(args[8])
+        return super()._launch(call, *args)
+
+    def _make(self, kind: str) -> str:
+        name = f"{kind} {len(self.lines)} {len(self.alive)}"
+        self.alive.append(name)
+        return name
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
+    made = Driver()
+    monkeypatch.setattr(cuda_device, "_driver", lambda: made)
+    monkeypatch.setattr(cuda_device, "find_library", lambda: None)
+    return made
+
+
+@pytest.fixture(scope="module")
+def for_gpu() -> sprnnc.NetworkArtifact:
+    schedule = {"blocks": 2, "threads": 64, "input_products": "kernel"}
+    return compile_small(target="sm_90", schedule=schedule)
+
+
+def test_all_work_is_in_one_stream_and_streams_of_layers_stay_where_they_are(
+    driver: Driver, for_gpu: sprnnc.NetworkArtifact, x: np.ndarray
+) -> None:
+    with open_network(for_gpu.loaded(), "cuda") as network:
+        y, state = network(x)
+        assert len([a for a in driver.alive if a.startswith("stream")]) == 1
+        assert driver.streams == {a for a in driver.alive if a.startswith("stream")}
+    assert driver.alive == []
+    assert y.shape == (STEPS, BATCH, 6) and list(state) == ["a.h", "b.h", "c.h", "d.h", "e.h"]
+    launches = [line.split() for line in driver.lines if not line.startswith("fill")]
+    joins = [
+        [int(w.split(":")[1]) for w in line[4:]] for line in launches if line[2] == "256" and len(line) == 13
+    ]
+    kernels = [line for line in launches if line[0] == "together"]
+    assert len(kernels) == 5
+    turned, left, right, first, second = joins
+    assert turned[2:] == [STEPS, BATCH, 5, 5, 0, 1, 0]  # x, for the reversed b
+    assert left[2:] == [STEPS, BATCH, 6, 12, 0, 1, 0] and right[2:] == [STEPS, BATCH, 6, 12, 6, 0, 0]
+    assert left[1] == right[1]
+    assert first[2:] == [STEPS, BATCH, 6, 6, 0, 0, 0] and second[2:] == [STEPS, BATCH, 6, 6, 0, 1, 1]
+    assert first[0] == left[0], "both read what a wrote"
+    written = [{w for w in line[4:]} for line in kernels]
+    assert f"8:{left[0]}" in written[0] and f"8:{right[0]}" in written[1] and f"8:{second[0]}" in written[2]
+
+
+@pytest.mark.parametrize("modules", range(5))
+def test_a_network_that_cannot_be_opened_gives_everything_back(
+    driver: Driver, for_gpu: sprnnc.NetworkArtifact, modules: int
+) -> None:
+    driver.modules_left = modules
+    with pytest.raises(DeviceError, match="it fails"):
+        open_network(for_gpu.loaded(), "cuda")
+    assert driver.alive == []
