@@ -18,7 +18,7 @@ from sprnnc.sparsity.weight_files import check_tensors
 
 STEPS, BATCH = 12, 2
 # Tensors are rounded to float32, and biases once more after they are added; all else is float64.
-_BOUND = 1e-5
+BOUND = 1e-5
 
 
 def agreement(
@@ -36,11 +36,11 @@ def agreement(
     x, state = _random_input(model.cell)
     y, _ = run_reference(model.cell, tensors, x[::-1] if reverse else x, state)
     expected = origin.run(x, state)
-    error = _relative(y[::-1] if reverse else y, expected)
-    if not error <= _BOUND:  # NaN is a disagreement too
+    error = relative(y[::-1] if reverse else y, expected)
+    if not error <= BOUND:  # NaN is a disagreement too
         raise fail(
             "E706",
-            f"{name} does not agree with {origin.description}: error {error:.3g}, not below {_BOUND:g}",
+            f"{name} does not agree with {origin.description}: error {error:.3g}, not below {BOUND:g}",
             help="nothing was written; weights beyond what float32 holds can cause it, else report it",
         )
     return error
@@ -63,7 +63,8 @@ def _random_input(cell: Cell) -> tuple[Float64, dict[str, Float64]]:
     return x, {s.name: rng.standard_normal((BATCH, s.space.size)) for s in cell.states}
 
 
-def _relative(y: Float64, expected: Float64) -> float:
+def relative(y: Float64, expected: Float64) -> float:
+    """||y - expected|| / ||expected||; ||y|| where that is zero."""
     norm = float(np.linalg.norm(expected))
     apart = float(np.linalg.norm(y - expected))
     return apart / norm if norm else apart

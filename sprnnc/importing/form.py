@@ -44,6 +44,21 @@ class Form:
         """The symbol of h's size."""
         return "H" if self.projection is None else "R"
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """By symbol, in the order of the cell's header."""
+        sizes = {"I": self.inputs, "H": self.hidden}
+        return sizes if self.projection is None else sizes | {"R": self.projection}
+
+    @property
+    def outputs(self) -> int:
+        """Values of h."""
+        return self.sizes[self.state]
+
+    def layer(self, cell: str) -> str:
+        """``LSTM(I=40, H=512)``, with the name that the cell has."""
+        return f"{cell}({', '.join(f'{s}={n}' for s, n in self.sizes.items())})"
+
 
 _SPARSE_BELOW = 0.99  # a few zeros among many weights are chance, not a pattern
 
@@ -54,21 +69,21 @@ def source_text(form: Form, name: str, tensors: Mapping[str, NDArray[np.float32]
     ``tensors``: what will lie beside it; a matrix with zeros is declared sparse, as dense as it is.
     ``origin``: what it came from, for the first line.
     """
-    body = [*_declarations(form, tensors), "", *_equations(form), "output h'"]
-    sizes = {"I": form.inputs, "H": form.hidden}
-    if form.projection is not None:
-        sizes["R"] = form.projection
     lines = [
         f"# Imported from {origin}.",
         "",
-        f"cell {form.kind.value}({', '.join(sizes)}) {{",
-        *(f"  {line}".rstrip() for line in body),
-        "}",
-        "",
+        cell_text(form, form.kind.value, tensors),
         f"model {name} {{",
-        f"  layer main = {form.kind.value}({', '.join(f'{s}={n}' for s, n in sizes.items())})",
+        f"  layer main = {form.layer(form.kind.value)}",
         "}",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def cell_text(form: Form, name: str, tensors: Mapping[str, NDArray[np.float32]]) -> str:
+    """The cell alone, called ``name``, with the patterns of ``tensors``."""
+    body = [*_declarations(form, tensors), "", *_equations(form), "output h'"]
+    lines = [f"cell {name}({', '.join(form.sizes)}) {{", *(f"  {line}".rstrip() for line in body), "}"]
     return "\n".join(lines) + "\n"
 
 

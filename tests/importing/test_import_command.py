@@ -32,9 +32,26 @@ def test_what_is_written_compiles_and_runs_as_the_origin_does(command) -> None:
         assert np.linalg.norm(y - expected) / np.linalg.norm(expected) < 1e-6
 
 
-def test_several_layers_and_directions_are_explained(command) -> None:
-    save_file(random_state("GRU", 3, 4, layers=2, both=True), "m.safetensors")
+def test_a_stack_is_one_model_that_runs_as_the_origin_does(command) -> None:
+    state = random_state("GRU", 3, 4, layers=2, both=True)
+    save_file(state, "m.safetensors")
     code, out, _ = command("import", "m.safetensors", "-o", "m")
+    assert code == 0
+    assert (
+        "wrote m/gru.sprnn, .safetensors: 4 layers, the first GRU, 3 inputs, 4 units, density 1; error" in out
+    )
+    assert sorted(os.listdir("m")) == ["gru.safetensors", "gru.sprnn"]
+    artifact = sprnnc.compile(Path("m/gru.sprnn"), weights="m/gru.safetensors", batch=2, target="sim")
+    x = np.random.default_rng(0).standard_normal((6, 2, 3)).astype(np.float32)
+    expected = documented("GRU", state, x.astype(np.float64))
+    for device in ("reference", "plan", "sim"):
+        y = sprnnc.execute(artifact, x, device=device).y
+        assert np.linalg.norm(y - expected) / np.linalg.norm(expected) < 1e-6
+
+
+def test_layers_and_directions_apart_are_explained(command) -> None:
+    save_file(random_state("GRU", 3, 4, layers=2, both=True), "m.safetensors")
+    code, out, _ = command("import", "m.safetensors", "-o", "m", "--split")
     assert code == 0
     assert len(os.listdir("m")) == 8
     assert "one layer and direction" in out
