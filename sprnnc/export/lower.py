@@ -62,13 +62,20 @@ _ENTRY = 'extern "C" __global__'
 
 
 def lower_to_export(artifact: Artifact, blob: Blob, *, embed: bool) -> ExportModel:
-    """What the templates print. Raises CompileError E506 for an artifact of target ``sim``."""
+    """What the templates print. Raises CompileError E506 for an artifact of target ``sim``, and E510 for one
+    without states, which the C API has no words for."""
     manifest = artifact.manifest
     if manifest.arch is None:
         raise fail(
             "E506",
             f"the artifact is for target {manifest.target}, which no GPU runs",
             help="compile it with --target sm_90, say, and export that",
+        )
+    if not manifest.states:
+        raise fail(
+            "E510",
+            f"{manifest.name} has no states, and is not exported for now",
+            help="a dense layer is one call of a library: cublasLtMatmul, say",
         )
     _check_words(manifest)
     steps = chunk_steps(manifest)

@@ -94,6 +94,14 @@ def test_times_of_layers_are_predicted_for_a_gpu(sprnnc) -> None:
     assert done.code == 0 and Path("low/pair_low.cu").exists()
 
 
+def test_a_layer_without_states_is_not_exported(sprnnc) -> None:
+    dense = "cell Dense(I, O) {\n  input x[I]\n  weight W[O, I]\n  y = W @ x\n  output y\n}\n"
+    Path("dense.sprnn").write_text(dense + "model dense { layer main = Dense(I=4, O=3) }\n")
+    assert sprnnc("compile", "dense.sprnn", "--random-weights", "0").code == 0
+    done = sprnnc("export", "dense.sprnnx", "-o", "out")
+    assert done.code == 1 and "E510" in done.err and not Path("out").exists()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -97,7 +97,7 @@ def _operands(draw: st.DrawFn, streams: dict[str, int]) -> tuple[str, int]:
 
 @st.composite
 def networks(draw: st.DrawFn, most_layers: int = 4, **fixed: Any) -> Drawn:
-    """A compiled network for ``sim``; ``fixed`` pins ``dtype``."""
+    """A compiled network; ``fixed`` pins ``dtype`` or ``target``, which is ``sim`` otherwise."""
     text = draw(models(most_layers), label="model")
     seed = draw(st.integers(0, 2**16), label="seed")
     batch = draw(st.integers(1, 4), label="batch")
@@ -112,7 +112,7 @@ def networks(draw: st.DrawFn, most_layers: int = 4, **fixed: Any) -> Drawn:
         "steps_per_launch": draw(st.sampled_from([3, 64]), label="steps a launch"),
     }
     artifact = sprnnc.compile(
-        text, weights=weights, batch=batch, target="sim", dtype=dtype, schedule=schedule
+        text, weights=weights, batch=batch, target=fixed.get("target", "sim"), dtype=dtype, schedule=schedule
     )
     rng = np.random.default_rng(seed)
     steps = draw(st.integers(1, 9), label="steps")
