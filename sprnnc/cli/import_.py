@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         action="store_true",
-        help="write each layer and direction apart, as sprnnc prune and compare take them",
+        help="write each layer and direction apart, as sprnnc compare takes them",
     )
 
 

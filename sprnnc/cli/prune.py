@@ -15,14 +15,15 @@ from sprnnc.compiler import read_source
 from sprnnc.diagnostics import fail
 from sprnnc.folder import write_folder
 from sprnnc.pruning import (
-    Layer,
     Norm,
     Rank,
     Request,
-    make_layer,
+    Whole,
     pattern_from_text,
     prune_layers,
     prune_to_device,
+    put_together,
+    take_apart,
 )
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.sparsity.write_weights import weight_file_bytes
@@ -81,14 +82,16 @@ def run(args: argparse.Namespace) -> Exit:
     text = args.pattern or ("sparse(1)" if args.fit else "sparse(0.1)")
     request = Request(pattern_from_text(text), Rank(args.rank), Norm(args.norm), tuple(args.only))
     with progress(f"pruning {', '.join(args.files)}"):
-        layers = [_layer(s, w) for s, w in zip(sources, weights, strict=True)]
+        wholes = [_whole(s, w) for s, w in zip(sources, weights, strict=True)]
+        layers = [layer for whole in wholes for layer in whole.layers]
         if args.fit:
-            pruned = prune_to_device(layers, request, find_target(args.fit), args.batch)
+            pruned = iter(prune_to_device(layers, request, find_target(args.fit), args.batch))
         else:
-            pruned = prune_layers(layers, request)
-        write_folder(folder, _contents(sources, weights, pruned))
-    for source, before, after in zip(sources, layers, pruned, strict=True):
-        print(_summary(folder / source.name, before, after))
+            pruned = iter(prune_layers(layers, request))
+        after = [put_together(w, [next(pruned) for _ in w.layers]) for w in wholes]
+        write_folder(folder, _contents(sources, weights, after))
+    for source, old, new in zip(sources, wholes, after, strict=True):
+        print(_summary(folder / source.name, old, new))
     return Exit.OK
 
 
@@ -115,29 +118,31 @@ def _refuse_clashes(folder: Path, sources: Sequence[Path], weights: Sequence[Pat
             raise fail("E713", f"{path} would be written over", help="choose another folder with -o")
 
 
-def _layer(source: Path, weights: Path) -> Layer:
+def _whole(source: Path, weights: Path) -> Whole:
     text, filename = read_source(source)
-    return make_layer(text, weights, filename)
+    return take_apart(text, weights, filename)
 
 
-def _contents(sources: Sequence[Path], weights: Sequence[Path], layers: Sequence[Layer]) -> dict[str, bytes]:
+def _contents(sources: Sequence[Path], weights: Sequence[Path], wholes: Sequence[Whole]) -> dict[str, bytes]:
     """Each text, and each weight file in the format it had, by the name of its source."""
     files = {}
-    for source, weight, layer in zip(sources, weights, layers, strict=True):
-        files[source.name] = layer.text.encode()
+    for source, weight, whole in zip(sources, weights, wholes, strict=True):
+        files[source.name] = whole.text.encode()
         name = source.with_suffix(weight.suffix).name
-        files[name] = weight_file_bytes(Path(name), layer.tensors)
-        state = source.with_suffix(".state.safetensors")  # of an imported layer, which starts there still
+        files[name] = weight_file_bytes(Path(name), whole.tensors)
+        state = source.with_suffix(".state.safetensors")  # of an imported model, which starts there still
         if state.is_file():
             files[state.name] = state.read_bytes()
     return files
 
 
-def _summary(path: Path, before: Layer, after: Layer) -> str:
+def _summary(path: Path, before: Whole, after: Whole) -> str:
     """Density as a whole, then matrix by matrix where it changed."""
+    old, new = before.tensors, after.tensors
     changed = [
-        f"{w.name} {np.count_nonzero(after.tensors[w.name]) / after.tensors[w.name].size:.3g}"
-        for w in after.model.cell.weights
-        if not np.array_equal(before.tensors[w.name], after.tensors[w.name])
+        f"{name} {np.count_nonzero(t) / t.size:.3g}"
+        for name, t in new.items()
+        if t.ndim == 2 and not np.array_equal(old[name], t)
     ]
-    return f"wrote {path}: density {before.density:.3g} to {after.density:.3g}; {', '.join(changed)}"
+    densities = f"{before.density:.3g} to {after.density:.3g}"
+    return f"wrote {path}: density {densities}; {', '.join(changed)}"

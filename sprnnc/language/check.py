@@ -38,7 +38,7 @@ def check(
     names = ", ".join(layer.name for layer in checked.layers)
     message = f"model '{checked.name}' joins layers ({names}); one layer in a file of its own is needed here"
     help = (
-        "sprnnc compile, check, run and explain take whole models; sprnnc import --split writes layers apart"
+        "sprnnc check, compile, run, explain and prune take whole models; import --split writes layers apart"
     )
     raise fail(Code.ONE_LAYER, message, help=help)
 

@@ -7,6 +7,7 @@ from sprnnc.pruning.layers import Layer, Rank, Request, make_layer, prune_layers
 from sprnnc.pruning.magnitude import Norm, Pruned, prune
 from sprnnc.pruning.schedules import Narang, ZhuGupta
 from sprnnc.pruning.training import GradualPruner, ThresholdPruner, q_of
+from sprnnc.pruning.whole import Whole, put_together, take_apart
 
 __all__ = [
     "GradualPruner",
@@ -17,11 +18,14 @@ __all__ = [
     "Rank",
     "Request",
     "ThresholdPruner",
+    "Whole",
     "ZhuGupta",
     "make_layer",
     "pattern_from_text",
     "prune",
     "prune_layers",
     "prune_to_device",
+    "put_together",
     "q_of",
+    "take_apart",
 ]

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 
+from sprnnc.cell.ir import Model
 from sprnnc.diagnostics import CompileError, InternalError, Span, fail, shown
 from sprnnc.language import syntax
-from sprnnc.language.check import check
+from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
 from sprnnc.language.pattern_uses import resolve_pattern
 from sprnnc.language.report import Report
@@ -45,11 +46,17 @@ def declare(text: str, cell: str, patterns: Mapping[str, Pattern]) -> str:
     for statement in reversed(list(_statements(text, weights))):  # from behind: earlier places stay right
         if any(w.name.text in patterns for w in statement):
             text = _rewritten(text, statement, patterns)
-    found = {w.name: w.pattern for w in check(parse(text)).cell.weights}
+    found = _declared(text, cell)
     wrong = [name for name, pattern in patterns.items() if found[name] != pattern]
     if wrong:
         raise InternalError("prune", f"the rewritten text does not declare {', '.join(wrong)} as pruned")
     return text
+
+
+def _declared(text: str, cell: str) -> dict[str, Pattern]:
+    checked = check_program(parse(text))
+    cells = [checked.cell] if isinstance(checked, Model) else [layer.cell for layer in checked.layers]
+    return {w.name: w.pattern for c in cells if c.name == cell for w in c.weights}
 
 
 def _statements(text: str, weights: list[syntax.WeightDecl]) -> Iterator[list[syntax.WeightDecl]]:
@@ -57,7 +64,7 @@ def _statements(text: str, weights: list[syntax.WeightDecl]) -> Iterator[list[sy
     statement: list[syntax.WeightDecl] = []
     for weight in weights:
         if statement:
-            between = text[_offsets(text, statement[-1].span)[1] : _offsets(text, weight.span)[0]]
+            between = text[offsets(text, statement[-1].span)[1] : offsets(text, weight.span)[0]]
             if between.strip() != ",":
                 yield statement
                 statement = []
@@ -68,9 +75,9 @@ def _statements(text: str, weights: list[syntax.WeightDecl]) -> Iterator[list[sy
 
 def _rewritten(text: str, statement: list[syntax.WeightDecl], patterns: Mapping[str, Pattern]) -> str:
     last = statement[-1]
-    begin = text.rindex("weight", 0, _offsets(text, statement[0].span)[0])
-    end = _offsets(text, last.pattern.span if last.pattern else last.span)[1]
-    old = text[slice(*_offsets(text, last.pattern.span))] if last.pattern else ""
+    begin = text.rindex("weight", 0, offsets(text, statement[0].span)[0])
+    end = offsets(text, last.pattern.span if last.pattern else last.span)[1]
+    old = text[slice(*offsets(text, last.pattern.span))] if last.pattern else ""
 
     def pattern_of(weight: syntax.WeightDecl) -> str:
         new = patterns.get(weight.name.text)
@@ -78,14 +85,14 @@ def _rewritten(text: str, statement: list[syntax.WeightDecl], patterns: Mapping[
 
     lines = []
     for pattern, group in groupby(statement, pattern_of):
-        listed = ", ".join(text[slice(*_offsets(text, w.span))] for w in group)
+        listed = ", ".join(text[slice(*offsets(text, w.span))] for w in group)
         lines.append(f"weight {listed}  {pattern}".rstrip())
     line = text[text.rfind("\n", 0, begin) + 1 : begin]
     indent = line[: len(line) - len(line.lstrip())]
     return text[:begin] + f"\n{indent}".join(lines) + text[end:]
 
 
-def _offsets(text: str, span: Span) -> tuple[int, int]:
+def offsets(text: str, span: Span) -> tuple[int, int]:
     """Where a span begins and ends in ``text``."""
     starts = [0, *(m.end() for m in re.finditer("\n", text))]
     return starts[span.line - 1] + span.column - 1, starts[span.end_line - 1] + span.end_column - 1

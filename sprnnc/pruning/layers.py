@@ -50,18 +50,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A ``.sprnn`` text with its checked model, and all tensors of its cell, float32."""
+    """A ``.sprnn`` text with its checked model, and all tensors of its cell, float32.
+
+    ``prefix``: what stands before its tensors' names in the weight file of a network (``l0.``).
+    """
 
     text: str
     filename: str
     model: Model
     tensors: Tensors
-
-    @property
-    def density(self) -> float:
-        """Non-zeros of all matrices over their entries."""
-        matrices = [self.tensors[w.name] for w in self.model.cell.weights]
-        return sum(np.count_nonzero(m) for m in matrices) / max(1, sum(m.size for m in matrices))
+    prefix: str = ""
 
 
 def make_layer(text: str, weights: Path | Mapping[str, Any], filename: str = "<source>") -> Layer:
@@ -78,10 +76,10 @@ def prune_layers(layers: Sequence[Layer], request: Request) -> list[Layer]:
     chosen = {
         _Place(at, name, layer.filename): layer.tensors[name]
         for at, layer in enumerate(layers)
-        for name in _matrices(layer.model, request.only)
+        for name in _matrices(layer, request.only)
     }
     if not chosen:
-        known = ", ".join(w.name for layer in layers for w in layer.model.cell.weights)
+        known = ", ".join(f"{layer.prefix}{w.name}" for layer in layers for w in layer.model.cell.weights)
         raise fail("E713", "there is no such matrix to prune", help=f"matrices are {known}")
     pruned: dict[_Place, Pruned] = {}
     for group in _groups(chosen, request.rank):
@@ -93,12 +91,15 @@ def prune_layers(layers: Sequence[Layer], request: Request) -> list[Layer]:
     ]
 
 
-def _matrices(model: Model, only: Sequence[str]) -> list[str]:
-    """Names of those that are asked for, or of those that stay in the loop: they multiply states."""
-    names = [w.name for w in model.cell.weights]
+def _matrices(layer: Layer, only: Sequence[str]) -> list[str]:
+    """Names of those that are asked for, with the layer's prefix or without; or of those that stay in the
+    loop: they multiply states."""
+    cell = layer.model.cell
+    names = [w.name for w in cell.weights]
     if only:
-        return [n for n in names if any(fnmatchcase(n, wanted) for wanted in only)]
-    looped = {p.weight for phase in split_into_phases(model.cell).phases for p in phase.products}
+        full = {n: f"{layer.prefix}{n}" for n in names}
+        return [n for n in names if any(fnmatchcase(n, w) or fnmatchcase(full[n], w) for w in only)]
+    looped = {p.weight for phase in split_into_phases(cell).phases for p in phase.products}
     return [n for n in names if n in looped]
 
 
@@ -130,7 +131,8 @@ def _with(layer: Layer, pruned: Mapping[str, Pruned]) -> Layer:
         return layer
     text = declare(layer.text, layer.model.cell.name, {name: p.pattern for name, p in pruned.items()})
     model = check(parse(text, layer.filename), source=text, filename=layer.filename)
-    return Layer(text, layer.filename, model, layer.tensors | {name: p.values for name, p in pruned.items()})
+    tensors = layer.tensors | {name: p.values for name, p in pruned.items()}
+    return Layer(text, layer.filename, model, tensors, layer.prefix)
 
 
 def prune_to_device(layers: Sequence[Layer], request: Request, target: Target, batch: int = 1) -> list[Layer]:
@@ -161,7 +163,7 @@ def prune_to_device(layers: Sequence[Layer], request: Request, target: Target, b
                 raise
             return False  # pruned further than that before: only less can be kept
         return all(
-            np.sum([np.count_nonzero(layer.tensors[n]) for n in _matrices(layer.model, request.only)])
+            np.sum([np.count_nonzero(layer.tensors[n]) for n in _matrices(layer, request.only)])
             <= most_nonzeros(layer.model, batch, target)
             and streamed_slots(layer.model, layer.tensors, batch, target) == 0
             for layer in pruned

@@ -136,10 +136,3 @@ def test_parts_that_compile_emits(sprnnc) -> None:
     common = ("compile", "pair.sprnn", "--random-weights", "0", "--target", "sim", "-o", "-")
     assert "low = layer low on x" in sprnnc(*common, "--emit", "plan").out
     assert "recurrence(" in sprnnc(*common, "--emit", "cuda", "--layer", "back").out
-
-
-def test_pruning_takes_layers_apart(sprnnc) -> None:
-    Path("pair.sprnn").write_text(SOURCE)
-    save_file({"low.W": np.zeros((5, 4), np.float32)}, "pair.safetensors")
-    done = sprnnc("prune", "pair.sprnn", "--pattern", "sparse(0.5)", "-o", "out")
-    assert done.code == 1 and "E222" in done.err and "--split" in done.err
