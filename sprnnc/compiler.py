@@ -28,14 +28,15 @@ from sprnnc.codegen.lower import lower_to_kernel
 from sprnnc.codegen.model import KernelModel
 from sprnnc.codegen.render import render
 from sprnnc.cubin_cache import build_cubin
-from sprnnc.diagnostics import CompileError, Diagnostic, fail, whole_number
+from sprnnc.diagnostics import CompileError, fail, whole_number
 from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
 from sprnnc.layout import layout as layout_stage
 from sprnnc.layout import partition as partition_stage
 from sprnnc.network_artifact import NetworkArtifact
-from sprnnc.network_compiler import Request, compile_network, in_layer, network_shapes
+from sprnnc.network_compiler import Request, compile_network
 from sprnnc.network_compiler import Tensors as NetworkTensors
+from sprnnc.network_weights import network_shapes, random_tensors, validate_tensors
 from sprnnc.passes import phases as phases_stage
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.recursion import room_for_deep_expressions
@@ -368,24 +369,9 @@ class _Weights:
     def of_network(self, network: Network) -> dict[str, NDArray[np.float32]]:
         """The same of a network, by ``layer.tensor``."""
         if self._random:
-            return {
-                f"{layer.name}.{name}": tensor
-                for layer in network.owners
-                for name, tensor in cell_weights.random_weights(
-                    layer.cell, self._seed, f"{layer.name}."
-                ).items()
-            }
+            return random_tensors(network, self._seed)
         tensors = self._read(network_shapes(network))
-        errors: list[Diagnostic] = []
-        for layer in network.owners:
-            own = {name: tensors[f"{layer.name}.{name}"] for name in cell_weights.expected_shapes(layer.cell)}
-            try:
-                with in_layer(layer.name):
-                    cell_weights.validate_weights(layer.cell, own, self.allow_nan, network.dtype)
-            except CompileError as error:
-                errors += error.diagnostics
-        if errors:
-            raise CompileError(tuple(errors))
+        validate_tensors(network, tensors, self.allow_nan)
         return tensors
 
     @property

@@ -113,7 +113,8 @@ def _open(artifact: Compiled, device: str, seed: int) -> Layer:
 def _reference(artifact: Compiled, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
     if isinstance(artifact, NetworkArtifact):
         tensors = {name: part.tensors for name, part in artifact.parts.items()}
-        return run_network_reference(artifact.network, tensors, x, state)
+        tables = {name: {"table": table} for name, table in artifact.tables.items()}
+        return run_network_reference(artifact.network, tensors | tables, x, state)
     return run_reference(artifact.model.cell, artifact.tensors, x, state)
 
 
@@ -123,8 +124,11 @@ def _plan(artifact: Compiled, x: Array, state: Mapping[str, Array]) -> tuple[Arr
         x = np.asarray(x, np.float32)
     if isinstance(artifact, Artifact):
         return _plan_of_layer(artifact, x, given)
-    parts = artifact.parts
-    return run_network_plan(artifact.plan, lambda part, x, own: _plan_of_layer(parts[part], x, own), x, given)
+
+    def run_part(part: str, x: Array, own: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+        return _plan_of_layer(artifact.parts[part], x, own)
+
+    return run_network_plan(artifact.plan, run_part, artifact.tables, x, given)
 
 
 def _plan_of_layer(artifact: Artifact, x: Array, state: dict[str, Array]) -> tuple[Array, dict[str, Array]]:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sprnn_runtime import container
 from sprnn_runtime.layer import Loaded
 from sprnn_runtime.loading import NETWORK
 from sprnn_runtime.manifest import Manifest
 from sprnn_runtime.network import LoadedNetwork, read_network
 from sprnn_runtime.program import VERSION as NETWORK_VERSION
-from sprnn_runtime.program import read_program
+from sprnn_runtime.program import read_program, table_buffer
 
 from sprnnc.artifact import PATTERNS, Artifact
 from sprnnc.cell.network import Network, size_of
@@ -29,14 +31,15 @@ class NetworkArtifact:
     """A compiled network.
 
     ``manifest``: of the whole, states called ``layer.state``. ``parts``: by layer, of those with tensors of
-    their own; each is a whole artifact of one layer. ``join_source`` and ``join_cubin``: the kernel that
-    joins streams; the cubin is None for target ``sim``.
+    their own; each is a whole artifact of one layer. ``tables``: float32 [rows, size], by embedding.
+    ``join_source`` and ``join_cubin``: the kernels between layers; the cubin is None for target ``sim``.
     """
 
     manifest: Manifest
     network: Network
     plan: NetworkPlan
     parts: dict[str, Artifact]
+    tables: dict[str, NDArray[np.float32]]
     join_source: str
     join_cubin: bytes | None
     source_text: str
@@ -53,6 +56,7 @@ class NetworkArtifact:
         if self.join_cubin is not None:
             members[f"join.{self.manifest.arch}.cubin"] = self.join_cubin
         members |= {f"layers/{n}{container.SUFFIX}": part.to_bytes() for n, part in self.parts.items()}
+        members |= {f"tables/{n}.npy": container.array_bytes(t) for n, t in self.tables.items()}
         head = self.manifest.to_json() | {"version": list(NETWORK_VERSION), NETWORK: self._steps()}
         return container.pack(head, members)
 
@@ -66,7 +70,9 @@ class NetworkArtifact:
         """What the runtime needs, without a file."""
         parts = {name: part.loaded() for name, part in self.parts.items()}
         program = read_program(self._steps(), self.manifest, {n: p.manifest for n, p in parts.items()})
-        return LoadedNetwork(Loaded(self.manifest, self.join_source, self.join_cubin, {}), program, parts)
+        tables = {table_buffer(name): table for name, table in self.tables.items()}
+        own = Loaded(self.manifest, self.join_source, self.join_cubin, tables)
+        return LoadedNetwork(own, program, parts)
 
     def _steps(self) -> list[Any]:
         return [encode(step) for step in self.plan.steps]
@@ -87,9 +93,11 @@ class NetworkArtifact:
             name: Artifact.from_bytes(members[f"layers/{name}{container.SUFFIX}"], f"{where}, layer {name}")
             for name in order
         }
-        made = NetworkArtifact(
-            loaded.own.manifest, network, plan, parts, loaded.own.source, loaded.own.cubin, text
-        )
+        own = loaded.own
+        if any(table_buffer(e.name) not in own.constants for e in network.embeddings):
+            raise container.damaged(where, "a table of its network is missing")
+        tables = {e.name: own.constants[table_buffer(e.name)] for e in network.embeddings}
+        made = NetworkArtifact(own.manifest, network, plan, parts, tables, own.source, own.cubin, text)
         if [encode(s) for s in plan.steps] != list(data[NETWORK]) or not _agree(made):
             raise container.damaged(where, "its manifest, its network and its layers are of different models")
         return made
@@ -122,6 +130,9 @@ def _agree(made: NetworkArtifact) -> bool:
     except (InternalError, StopIteration, KeyError):
         return False
     wanted = ([(network.input.name, network.input.size)], size_of(network.output))
+    shapes = {name: table.shape for name, table in made.tables.items()}
+    if shapes != {e.name: (e.rows, e.size) for e in network.embeddings}:
+        return False
     return [(v.name, v.size) for v in manifest.states] == states and ends == wanted
 
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sprnn_runtime.manifest import VERSION as FORMAT_VERSION
 from sprnn_runtime.manifest import Manifest
-from sprnn_runtime.program import state_buffer
+from sprnn_runtime.program import state_buffer, table_buffer
 
 from sprnnc.artifact import Artifact
 from sprnnc.cell.ir import Model
 from sprnnc.cell.network import Network, NetworkLayer, size_of
 from sprnnc.cell.weights import expected_shapes
 from sprnnc.cubin_cache import build_cubin
-from sprnnc.diagnostics import CompileError, Diagnostic, fail
+from sprnnc.diagnostics import fail
 from sprnnc.network_artifact import NetworkArtifact
+from sprnnc.network_weights import in_layer
 from sprnnc.schedule.network_plan import NetworkPlan, plan_network, print_network_plan
 from sprnnc.target import Target
 from sprnnc.trace import Trace
@@ -42,15 +42,6 @@ class Request:
     join_source: str
 
 
-def network_shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    """Shape of every tensor that ``network`` needs, by ``layer.tensor``."""
-    return {
-        f"{layer.name}.{name}": shape
-        for layer in network.owners
-        for name, shape in expected_shapes(layer.cell).items()
-    }
-
-
 def compile_network(
     network: Network, tensors: Tensors, request: Request, compile_layer: CompileLayer, trace: Trace
 ) -> NetworkArtifact:
@@ -67,20 +58,8 @@ def compile_network(
             parts[layer.name] = compile_layer(model, own, overrides[layer.name], trace.of_layer(layer.name))
     cubin = build_cubin(request.join_source, request.target.arch).code if request.target.arch else None
     manifest = _manifest(network, plan, parts, request)
-    return NetworkArtifact(manifest, network, plan, parts, request.join_source, cubin, request.text)
-
-
-@contextmanager
-def in_layer(name: str) -> Iterator[None]:
-    """Errors that are raised inside say which layer they are about."""
-    try:
-        yield
-    except CompileError as error:
-        raise CompileError(tuple(_of_layer(d, name) for d in error.diagnostics)) from error
-
-
-def _of_layer(diagnostic: Diagnostic, name: str) -> Diagnostic:
-    return replace(diagnostic, message=f"layer '{name}': {diagnostic.message}")
+    tables = {e.name: tensors[f"{e.name}.table"] for e in network.embeddings}
+    return NetworkArtifact(manifest, network, plan, parts, tables, request.join_source, cubin, request.text)
 
 
 def _overrides_by_layer(network: Network, schedule: Mapping[str, object]) -> dict[str, dict[str, object]]:
@@ -125,20 +104,32 @@ def _manifest(
                 for name, part in parts.items()
                 for kernel, r in part.manifest.resources.items()
             },
-            "buffers": [*_streams(plan, request.batch), *_state_buffers(network, request.batch)],
-            "kernels": [
-                {
-                    "name": "join",
-                    "grid": 4 * request.target.sms,
-                    "block": JOIN_THREADS,
-                    "shared_bytes": 0,
-                    "cooperative": False,
-                    "args": [],
-                }
+            "buffers": [
+                *_streams(plan, request.batch),
+                *_state_buffers(network, request.batch),
+                *_table_buffers(network),
             ],
+            "kernels": [_kernel(name, request.target) for name in ("join", "look_up")],
             "files": {},
         }
     )
+
+
+def _kernel(name: str, target: Target) -> dict[str, Any]:
+    """One whose arguments are the program's to say."""
+    grid = {"grid": 4 * target.sms, "block": JOIN_THREADS, "shared_bytes": 0, "cooperative": False}
+    return {"name": name, **grid, "args": []}
+
+
+def _table_buffers(network: Network) -> Iterator[dict[str, Any]]:
+    for e in network.embeddings:
+        yield {
+            "name": table_buffer(e.name),
+            "role": "constant",
+            "dtype": "float32",
+            "shape": [e.rows, e.size],
+            "member": f"tables/{e.name}.npy",
+        }
 
 
 def _streams(plan: NetworkPlan, batch: int) -> Iterator[dict[str, Any]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import sprnnc
 from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
-from sprnnc.network_compiler import network_shapes
+from sprnnc.network_weights import network_shapes
 
 DENSE = """\
 cell Dense(I, H) {

@@ -41,14 +41,17 @@ def read_members(json: Mapping[str, Any], members: Mapping[str, bytes], where: s
     manifest = Manifest.from_json(json)
     try:
         source = members["kernel.cu"].decode()
-        constants = {
-            b.name: _constant(b, members, where) for b in manifest.buffers if b.role is Role.CONSTANT
-        }
+        constants = read_constants(manifest, members, where)
     except KeyError as error:
         raise container.damaged(where, f"member {error} is missing") from error
     except UnicodeDecodeError as error:
         raise container.damaged(where, f"its kernel is not text: {error}") from error
     return Loaded(manifest, source, members.get(f"kernel.{manifest.arch}.cubin"), constants)
+
+
+def read_constants(manifest: Manifest, members: Mapping[str, bytes], where: str) -> dict[str, Array]:
+    """What every buffer of that role holds. Raises KeyError for a member that is missing."""
+    return {b.name: _constant(b, members, where) for b in manifest.buffers if b.role is Role.CONSTANT}
 
 
 def _constant(buffer: Buffer, members: Mapping[str, bytes], where: str) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,20 @@ import numpy as np
 from sprnn_runtime import container, launch
 from sprnn_runtime.device_protocol import Device, Memory
 from sprnn_runtime.errors import WaitTimeout
-from sprnn_runtime.layer import Layer, Loaded, on_device, open_device, read
+from sprnn_runtime.layer import Layer, Loaded, on_device, open_device, read, read_constants
 from sprnn_runtime.loading import NETWORK
 from sprnn_runtime.manifest import Manifest, Role
-from sprnn_runtime.program import Call, Join, Step, read_program, state_buffer, stream_size, streams
+from sprnn_runtime.program import (
+    Call,
+    Join,
+    Lookup,
+    Step,
+    read_program,
+    state_buffer,
+    stream_size,
+    streams,
+    table_buffer,
+)
 
 Bound = Mapping[str, Memory]
 
@@ -38,21 +48,25 @@ def read_network(json: Mapping[str, Any], members: Mapping[str, bytes], where: s
         if name.startswith("layers/")
     }
     program = read_program(json[NETWORK], manifest, {name: p.manifest for name, p in parts.items()})
-    own, machine = _join_kernel(manifest, members, where), (manifest.target, manifest.arch)
+    own, machine = _between(manifest, members, where), (manifest.target, manifest.arch)
     unused = parts.keys() - {s.part for s in program if isinstance(s, Call)}
     if unused or any((p.manifest.target, p.manifest.arch) != machine for p in parts.values()):
         raise container.damaged(where, "its layers are not those of its manifest")
     return LoadedNetwork(own, program, parts)
 
 
-def _join_kernel(manifest: Manifest, members: Mapping[str, bytes], where: str) -> Loaded:
-    if len(manifest.kernels) != 1 or "join.cu" not in members:
-        raise container.damaged(where, "the kernel that joins its layers is missing")
+def _between(manifest: Manifest, members: Mapping[str, bytes], where: str) -> Loaded:
+    """What lies between layers: kernels and tables."""
+    if {kernel.name for kernel in manifest.kernels} != {"join", "look_up"}:
+        raise container.damaged(where, "the kernels between its layers are missing")
     try:
         source = members["join.cu"].decode()
+        constants = read_constants(manifest, members, where)
+    except KeyError as error:
+        raise container.damaged(where, f"member {error} is missing") from error
     except UnicodeDecodeError as error:
         raise container.damaged(where, f"its kernel is not text: {error}") from error
-    return Loaded(manifest, source, members.get(f"join.{manifest.arch}.cubin"), {})
+    return Loaded(manifest, source, members.get(f"join.{manifest.arch}.cubin"), constants)
 
 
 class Network(Layer):
@@ -67,7 +81,10 @@ class Network(Layer):
         super().__init__(loaded.own, device)
         self._program = loaded.program
         self._parts = dict(parts)
-        self._kernel = self.manifest.kernels[0]
+        self._kernels = {kernel.name: kernel for kernel in self.manifest.kernels}
+        by_name = {b.name: b for b in self.manifest.buffers}
+        lookups = [step.to for step in self._program if isinstance(step, Lookup)]
+        self._tables = {name: by_name[table_buffer(name)].dims(0) for name in lookups}
 
     def _release(self) -> None:
         for part in self._parts.values():
@@ -118,6 +135,8 @@ class Network(Layer):
         for step in self._program:
             if isinstance(step, Join):
                 self._join(step, bound, steps)
+            elif isinstance(step, Lookup):
+                self._look_up(step, bound, steps)
             else:
                 part = self._parts[step.part]
                 yield step, part, {**part._memory, **_bindings(step, part, bound)}
@@ -125,9 +144,16 @@ class Network(Layer):
     def _join(self, join: Join, bound: Bound, steps: int) -> None:
         sizes = (stream_size(self.manifest, name) for name in (join.source, join.to))
         numbers = (steps, self.manifest.batch, *sizes, join.first, join.turn, join.add)
-        self._device.launch(
-            self._kernel, [bound[join.source], bound[join.to], *(np.int32(n) for n in numbers)]
-        )
+        self._launch("join", [bound[join.source], bound[join.to]], numbers)
+
+    def _look_up(self, lookup: Lookup, bound: Bound, steps: int) -> None:
+        rows, size = self._tables[lookup.to]
+        table = self._memory[table_buffer(lookup.to)]
+        numbers = (steps, self.manifest.batch, size, rows)
+        self._launch("look_up", [bound[lookup.source], table, bound[lookup.to]], numbers)
+
+    def _launch(self, kernel: str, memory: Sequence[Memory], numbers: Sequence[int]) -> None:
+        self._device.launch(self._kernels[kernel], [*memory, *map(np.int32, numbers)])
 
 
 def _bindings(call: Call, part: Layer, bound: Bound) -> dict[str, Memory]:

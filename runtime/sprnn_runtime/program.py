@@ -39,12 +39,25 @@ class Call:
     to: str
 
 
-Step = Join | Call
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """``to[t, b] = table[source[t, b, 0]]``, the table that ``table_buffer(to)`` names."""
+
+    source: str
+    to: str
+
+
+Step = Join | Call | Lookup
 
 
 def state_buffer(layer: str, state: str) -> str:
     """The buffer of a layer's state; no stream has such a name."""
     return f"state:{layer}.{state}"
+
+
+def table_buffer(embedding: str) -> str:
+    """The buffer of an embedding's table."""
+    return f"table:{embedding}"
 
 
 def read_program(data: Any, manifest: Manifest, parts: Mapping[str, Manifest]) -> tuple[Step, ...]:
@@ -64,6 +77,8 @@ def read_program(data: Any, manifest: Manifest, parts: Mapping[str, Manifest]) -
 def _step(data: Mapping[str, Any]) -> Step:
     if data["is"] == "Call":
         return Call(*(str(data[n]) for n in ("layer", "part", "source", "to")))
+    if data["is"] == "Lookup":
+        return Lookup(str(data["source"]), str(data["to"]))
     if data["is"] != "Join":
         raise ValueError(f"unknown step {data['is']!r}")
     first, turn, add = data["first"], data["turn"], data["add"]
@@ -77,6 +92,11 @@ def _check(step: Step, manifest: Manifest, parts: Mapping[str, Manifest]) -> Non
     if isinstance(step, Join):
         if step.source == step.to or step.first + source > to:
             raise ValueError(f"{step} does not fit its buffers of {source} and {to} values")
+        return
+    if isinstance(step, Lookup):
+        table = {b.name: b for b in manifest.buffers}[table_buffer(step.to)]
+        if source != 1 or (table.role, table.dtype) != (Role.CONSTANT, "float32") or table.shape[1:] != (to,):
+            raise ValueError(f"{step} does not fit its buffers")
         return
     part = parts[step.part]
     if (part.batch, part.input_size, part.output_size) != (manifest.batch, source, to):

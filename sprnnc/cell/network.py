@@ -54,11 +54,24 @@ class NetworkLayer:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """y[t, b] = table[x[t, b, 0]]: rows of ``name.table`` [rows, size], chosen by the model's input.
+
+    The input holds whole numbers from 0; what is no row's number gives NaN.
+    """
+
+    name: str
+    rows: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Network:
     """A checked model of several layers, every one after those that it reads."""
 
     name: str
     input: Stream
+    embeddings: tuple[Embedding, ...]
     layers: tuple[NetworkLayer, ...]
     output: Joined
     dtype: DType

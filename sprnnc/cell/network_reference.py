@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,12 +22,16 @@ def run_network_reference(
 ) -> tuple[Float64, dict[str, Float64]]:
     """Runs all layers over T steps of a batch of B sequences.
 
-    ``weights``: the tensors of every layer that has its own, by its name. ``x`` is [T, B, I]. ``state`` maps
+    ``weights``: the tensors of every layer that has its own, by its name, and of every embedding its
+    ``table``. ``x`` is [T, B, I]. ``state`` maps
     ``layer.state`` to [B, size], at the first step or, for a reversed layer, at the last; a missing one is
     zero. Returns y [T, B, O] and the final states, new arrays, float64.
     """
     given = state or {}
     streams: dict[str, Float64] = {network.input.name: np.array(x, np.float64)}
+    for e in network.embeddings:
+        table = np.asarray(weights[e.name]["table"], np.float64)
+        streams[e.name] = look_up(table, streams[network.input.name])
     after: dict[str, Float64] = {}
     for layer in network.layers:
         turn = -1 if layer.reverse else 1
@@ -36,6 +41,14 @@ def run_network_reference(
         streams[layer.name] = y[::turn]
         after |= {names[name]: value for name, value in ends.items()}
     return np.ascontiguousarray(join(network.output, streams)), after
+
+
+def look_up(table: NDArray[Any], numbers: NDArray[Any]) -> NDArray[Any]:
+    """Rows [T, B, size] of ``table`` by ``numbers`` [T, B, 1]; NaN for what is no row's number."""
+    chosen = numbers[:, :, 0]
+    known = (chosen >= 0) & (chosen < len(table))
+    rows = table[np.where(known, chosen, 0).astype(np.int64)]
+    return np.where(known[:, :, None], rows, np.array(np.nan, table.dtype))
 
 
 def join(joined: Joined, streams: Mapping[str, Float64]) -> Float64:

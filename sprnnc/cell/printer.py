@@ -55,6 +55,7 @@ def print_network(network: Network) -> str:
     lines += [
         f"model {network.name} {{",
         f"  input {network.input.name}[{network.input.size}]",
+        *(f"  embedding {e.name}[{e.rows}, {e.size}] on {network.input.name}" for e in network.embeddings),
         *(f"  {_layer(layer)}" for layer in network.layers),
         f"  output {print_joined(network.output)}",
         f"  dtype {network.dtype.value}",

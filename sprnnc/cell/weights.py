@@ -29,7 +29,7 @@ def validate_weights(
     for matrices that ``dtype`` cannot hold."""
     errors = []
     if not allow_nan:
-        errors += [e for name, t in tensors.items() if (e := _not_finite(name, t))]
+        errors += [e for name, t in tensors.items() if (e := not_finite(name, t))]
     errors += [e for w in cell.weights if (e := _not_held(w.name, tensors[w.name], dtype))]
     for w in cell.weights:
         why = w.pattern.violation(tensors[w.name] != 0)
@@ -46,7 +46,8 @@ def validate_weights(
         raise CompileError(tuple(errors))
 
 
-def _not_finite(name: str, tensor: Tensor) -> Diagnostic | None:
+def not_finite(name: str, tensor: Tensor) -> Diagnostic | None:
+    """E310 where there are NaN or Inf."""
     bad = ~np.isfinite(tensor)
     if not bad.any():
         return None

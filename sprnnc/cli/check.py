@@ -14,7 +14,7 @@ from sprnnc.compiler import as_dtype, read_source
 from sprnnc.diagnostics import CompileError
 from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
-from sprnnc.network_compiler import in_layer
+from sprnnc.network_weights import in_layer
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.choose import choose
@@ -82,6 +82,8 @@ def _summary(model: Model | Network) -> str:
 def _network_lines(network: Network) -> Iterator[str]:
     ends = f"input {network.input.name}[{network.input.size}]; output {print_joined(network.output)}"
     yield f"model {network.name}, {len(network.layers)} layers, {network.dtype.value}; {ends}"
+    for e in network.embeddings:
+        yield f"  embedding {e.name}: table[{e.rows}, {e.size}]"
     for layer in network.layers:
         of = f"those of {layer.weights}" if layer.weights != layer.name else ", ".join(_weights(layer.cell))
         on = f"{'reverse ' if layer.reverse else ''}on {print_joined(layer.operand)}"

@@ -117,7 +117,16 @@ class _ModelChecker:
         schedule = self._schedule()
         if joints is None or entry is None:
             return None
-        return Network(model.name.text, entry, joints.layers, joints.output, dtype, accumulate, schedule)
+        return Network(
+            model.name.text,
+            entry,
+            joints.embeddings,
+            joints.layers,
+            joints.output,
+            dtype,
+            accumulate,
+            schedule,
+        )
 
     def _cell(self, layer: s.LayerDecl, overrides: Mapping[str, int]) -> ir.Cell | None:
         decl = self._cell_named(layer.cell)

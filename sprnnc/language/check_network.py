@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sprnnc.cell.ir import Cell
-from sprnnc.cell.network import Concat, Joined, NetworkLayer, Stream, Sum, size_of, streams_of
-from sprnnc.diagnostics import NO_SPAN, Span
+from sprnnc.cell.network import Concat, Embedding, Joined, NetworkLayer, Stream, Sum, size_of, streams_of
+from sprnnc.diagnostics import NO_SPAN, Span, whole_number
 from sprnnc.language import syntax as s
 from sprnnc.language.codes import Code
 from sprnnc.language.report import Report, listed, near_match
+
+MOST_ROWS = 1 << 24  # whole numbers that float32 tells apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class CheckedLayer:
 class Joints:
     """The layers with what they read, and what the model gives."""
 
+    embeddings: tuple[Embedding, ...]
     layers: tuple[NetworkLayer, ...]
     output: Joined
 
@@ -53,13 +56,15 @@ class _JointsChecker:
         if not self._says_anything():
             return None
         self._declare_input()
+        embeddings = [self._embedding(i) for i in self.model.statements if isinstance(i, s.EmbeddingDecl)]
         made = [self._layer(layer) for layer in self.layers]
         output = self._output()
         if output is not None:
             self._require_uses()
         if output is None or len(self.report.diagnostics) > errors_before:
             return None
-        return Joints(tuple(m for m in made if m is not None), output)
+        layers = tuple(m for m in made if m is not None)
+        return Joints(tuple(e for e in embeddings if e is not None), layers, output)
 
     # ---- the ends
 
@@ -88,6 +93,31 @@ class _JointsChecker:
         self.sizes[inputs[0].name.text] = self.entry.size if self.entry is not None else None
         self.lines[inputs[0].name.text] = inputs[0].span.line
 
+    def _embedding(self, decl: s.EmbeddingDecl) -> Embedding | None:
+        name, rows, size = decl.name, whole_number(decl.rows.value), whole_number(decl.size.value)
+        self.used.add(decl.reads.text)
+        if name.text in self.lines:
+            self._taken(name)
+            return None
+        self.lines[name.text], self.sizes[name.text] = name.span.line, None
+        if not (rows and size and 1 <= rows <= MOST_ROWS and 1 <= size <= MOST_ROWS):
+            why = f"expected two whole numbers from 1 to {MOST_ROWS}"
+            message = f"embedding {name.text}[{decl.rows.value}, {decl.size.value}] is not possible"
+            help = "write how many rows its table has, and their size"
+            self.report.add(Code.BAD_SIZE, message, name.span, why, help)
+            return None
+        self.sizes[name.text] = size
+        if self.entry is not None and (decl.reads.text, self.entry.size) != (self.entry.name, 1):
+            self.report.add(
+                Code.STREAM_SIZE,
+                f"embedding '{name.text}' cannot read '{decl.reads.text}'",
+                decl.reads.span,
+                "it reads the model's input, one whole number a step",
+                f"write 'input {self.entry.name}[1]' and 'on {self.entry.name}'",
+            )
+            return None
+        return Embedding(name.text, rows, size)
+
     def _output(self) -> Joined | None:
         outputs = [i for i in self.model.statements if isinstance(i, s.ModelOutputDecl)]
         for extra in outputs[1:]:
@@ -115,7 +145,8 @@ class _JointsChecker:
                 )
 
     def _span_of(self, name: str, line: int) -> Span:
-        names = [i.name for i in self.model.statements if isinstance(i, (s.LayerDecl, s.ModelInputDecl))]
+        streams = (s.LayerDecl, s.ModelInputDecl, s.EmbeddingDecl)
+        names = [i.name for i in self.model.statements if isinstance(i, streams)]
         return next((n.span for n in names if n.text == name and n.span.line == line), NO_SPAN)
 
     # ---- layers
@@ -134,17 +165,20 @@ class _JointsChecker:
     def _declare(self, layer: CheckedLayer) -> None:
         name = layer.decl.name
         if name.text in self.lines and name.text not in self.earlier:
-            self.report.add(
-                Code.DUPLICATE,
-                f"the name '{name.text}' is taken",
-                name.span,
-                f"already the input, declared in line {self.lines[name.text]}",
-                "choose another name: what a layer gives is called as the layer is",
-            )
+            self._taken(name)
             return
         self.earlier[name.text] = layer
         self.sizes[name.text] = layer.cell.output_space.size if layer.cell is not None else None
         self.lines[name.text] = name.span.line
+
+    def _taken(self, name: s.Name) -> None:
+        self.report.add(
+            Code.DUPLICATE,
+            f"the name '{name.text}' is taken",
+            name.span,
+            f"already declared in line {self.lines[name.text]}",
+            "choose another name: what a layer gives is called as the layer is",
+        )
 
     def _operand(self, decl: s.LayerDecl) -> Joined | None:
         if decl.reads is not None:

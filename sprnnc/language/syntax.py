@@ -218,6 +218,17 @@ class ModelInputDecl:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingDecl:
+    """``embedding name[rows, size] on reads``."""
+
+    name: Name
+    rows: Literal
+    size: Literal
+    reads: Name
+    span: Span = field(default=NO_SPAN, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOutputDecl:
     """``output value`` of a model."""
 
@@ -241,7 +252,7 @@ class AccumulateDecl:
     span: Span = field(default=NO_SPAN, compare=False)
 
 
-ModelStatement = ModelInputDecl | LayerDecl | ModelOutputDecl | DTypeDecl | AccumulateDecl
+ModelStatement = ModelInputDecl | EmbeddingDecl | LayerDecl | ModelOutputDecl | DTypeDecl | AccumulateDecl
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,16 @@ from sprnnc.language.report import near_match
 
 _BLOCK_WORDS = ("cell", "model", "schedule")
 _CELL_WORDS = ("input", "state", "weight", "bias", "const", "output")
-_MODEL_WORDS = ("input", "layer", "output", "dtype", "accumulate")
+_MODEL_WORDS = ("input", "embedding", "layer", "output", "dtype", "accumulate")
 _KEYWORDS = frozenset(_BLOCK_WORDS + _CELL_WORDS + _MODEL_WORDS)
 
 # Sets of terminals that mean one thing to the user, largest first.
 _PHRASES: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({*(w.upper() for w in _CELL_WORDS), "NAME", "NEXT"}), "a declaration or an equation"),
-    (frozenset(w.upper() for w in _MODEL_WORDS), "'input', 'layer', 'output', 'dtype' or 'accumulate'"),
+    (
+        frozenset(w.upper() for w in _MODEL_WORDS),
+        "'input', 'embedding', 'layer', 'output', 'dtype' or 'accumulate'",
+    ),
     (frozenset({"_SHARES", "_REVERSE", "_ON"}), "'shares', 'reverse' or 'on'"),
     (frozenset({"_REVERSE", "_ON"}), "'reverse' or 'on'"),
     (frozenset({"_ON"}), "'on'"),

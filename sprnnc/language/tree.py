@@ -133,6 +133,10 @@ class SyntaxBuilder(Transformer[Token, s.Program]):
     def model_input(self, meta: Meta, items: list[Any]) -> s.ModelInputDecl:
         return s.ModelInputDecl(items[0], items[1], span_of(meta))
 
+    def embedding(self, meta: Meta, items: list[Any]) -> s.EmbeddingDecl:
+        name, rows, size, reads = items
+        return s.EmbeddingDecl(name, rows, size, reads, span_of(meta))
+
     def model_output(self, meta: Meta, items: list[Any]) -> s.ModelOutputDecl:
         return s.ModelOutputDecl(items[0], span_of(meta))
 

@@ -16,7 +16,7 @@ from sprnnc.cell.weights import expected_shapes
 from sprnnc.language import syntax
 from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
-from sprnnc.network_compiler import network_shapes
+from sprnnc.network_weights import network_shapes
 from sprnnc.pruning.declare import declare, offsets
 from sprnnc.pruning.layers import Layer, Tensors
 from sprnnc.sparsity.patterns import Pattern
@@ -25,21 +25,23 @@ from sprnnc.sparsity.weight_files import check_tensors, load_tensors
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A ``.sprnn`` text and its layers, those with tensors of their own; in a network they have prefixes."""
+    """A ``.sprnn`` text and its layers, those with tensors of their own; in a network they have prefixes.
+    ``tables``: those of its embeddings, which are not pruned."""
 
     text: str
     filename: str
     layers: tuple[Layer, ...]
+    tables: Tensors
 
     @property
     def tensors(self) -> Tensors:
         """All of them, by the names that they have in the weight file."""
-        return {f"{i.prefix}{name}": t for i in self.layers for name, t in i.tensors.items()}
+        return self.tables | {f"{i.prefix}{name}": t for i in self.layers for name, t in i.tensors.items()}
 
     @property
     def density(self) -> float:
         """Non-zeros of all matrices over their entries."""
-        matrices = [t for t in self.tensors.values() if t.ndim == 2]
+        matrices = [t for layer in self.layers for t in layer.tensors.values() if t.ndim == 2]
         return sum(map(np.count_nonzero, matrices)) / max(1, sum(m.size for m in matrices))
 
 
@@ -49,8 +51,9 @@ def take_apart(text: str, weights: Path | Mapping[str, Any], filename: str = "<s
     shapes = expected_shapes(checked.cell) if isinstance(checked, Model) else network_shapes(checked)
     tensors = load_tensors(weights, shapes) if isinstance(weights, Path) else check_tensors(weights, shapes)
     if isinstance(checked, Model):
-        return Whole(text, filename, (Layer(text, filename, checked, tensors),))
-    return Whole(text, filename, tuple(_layers(checked, tensors, filename)))
+        return Whole(text, filename, (Layer(text, filename, checked, tensors),), {})
+    tables = {name: tensors[name] for name in (f"{e.name}.table" for e in checked.embeddings)}
+    return Whole(text, filename, tuple(_layers(checked, tensors, filename)), tables)
 
 
 def _layers(network: Network, tensors: Tensors, filename: str) -> Iterator[Layer]:
@@ -66,12 +69,12 @@ def put_together(whole: Whole, pruned: Sequence[Layer]) -> Whole:
     Layers of one cell whose patterns come to differ get a cell each: ``LSTM`` and ``LSTM_2``.
     """
     if not whole.layers[0].prefix:
-        return Whole(pruned[0].text, whole.filename, (pruned[0],))
+        return Whole(pruned[0].text, whole.filename, (pruned[0],), {})
     text = _with_cells_apart(whole.text, _variants(pruned))
     for layer, old in zip(pruned, whole.layers, strict=True):
         cell = _cell_of(text, layer.prefix)
         text = declare(text, cell, _changed(old, layer))
-    return Whole(text, whole.filename, tuple(pruned))
+    return Whole(text, whole.filename, tuple(pruned), whole.tables)
 
 
 def _changed(old: Layer, new: Layer) -> dict[str, Pattern]:

@@ -8,18 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sprnnc.schedule.network_plan import Join, NetworkPlan
+from sprnnc.cell.network_reference import look_up
+from sprnnc.schedule.network_plan import Join, Lookup, NetworkPlan
 
 Array = NDArray[Any]
 RunPart = Callable[[str, Array, dict[str, Array]], tuple[Array, dict[str, Array]]]
 
 
 def run_network_plan(
-    plan: NetworkPlan, run_part: RunPart, x: Array, state: Mapping[str, Array]
+    plan: NetworkPlan,
+    run_part: RunPart,
+    tables: Mapping[str, Array],
+    x: Array,
+    state: Mapping[str, Array],
 ) -> tuple[Array, dict[str, Array]]:
     """y float32 [T, B, O] and the final states, for ``x`` float32 [T, B, I] and states by ``layer.state``.
 
-    ``run_part(part, x, state)``: y and final states of one kernel, whose states have their own names.
+    ``tables``: float32, by embedding. ``run_part(part, x, state)``: y and final states of one kernel, whose
+    states have their own names.
     """
     steps, batch = x.shape[:2]
     # What nobody wrote is NaN, as the simulator's fresh memory is poisoned.
@@ -29,6 +35,9 @@ def run_network_plan(
     for step in plan.steps:
         if isinstance(step, Join):
             _join(step, streams)
+            continue
+        if isinstance(step, Lookup):
+            streams[step.to] = look_up(tables[step.to], streams[step.source])
             continue
         prefix = f"{step.layer}."
         own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}

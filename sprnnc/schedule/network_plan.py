@@ -16,6 +16,7 @@ from typing import assert_never
 
 from sprnnc.cell.network import (
     Concat,
+    Embedding,
     Joined,
     Network,
     NetworkLayer,
@@ -66,7 +67,15 @@ class Call:
     to: str
 
 
-Step = Join | Call
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """``to[t, b] = table[source[t, b, 0]]``, the table of the embedding ``to``."""
+
+    source: str
+    to: str
+
+
+Step = Join | Call | Lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +97,8 @@ def plan_network(network: Network) -> NetworkPlan:
     """The plan; pure. Raises InternalError where it breaks its own contract."""
     planner = _Planner({network.input.name: _Place(network.input.name, False)})
     planner.buffers.append(StreamBuffer(network.input.name, network.input.size))
+    for embedding in network.embeddings:
+        planner.embedding(embedding, network.input.name)
     for layer in network.layers:
         planner.layer(layer)
     output = planner.buffer_of(network.output, False, OUTPUT)
@@ -111,6 +122,11 @@ class _Planner:
     buffers: list[StreamBuffer] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     made: dict[tuple[Joined, bool], str] = field(default_factory=dict)  # joined before, for another reader
+
+    def embedding(self, embedding: Embedding, source: str) -> None:
+        self.buffers.append(StreamBuffer(embedding.name, embedding.size))
+        self.steps.append(Lookup(source, embedding.name))
+        self.places[embedding.name] = _Place(embedding.name, False)
 
     def layer(self, layer: NetworkLayer) -> None:
         source = self.buffer_of(layer.operand, layer.reverse, f"{layer.name}.in")
@@ -156,7 +172,7 @@ def verify(plan: NetworkPlan, network: Network) -> None:
             wanted = sum(v.space.size for v in layers.pop(step.layer).cell.inputs)
             if plan.size(step.source) != wanted:
                 raise InternalError("network", f"{step.layer} reads {plan.size(step.source)} of {wanted}")
-        else:
+        elif isinstance(step, Join):
             columns = {step.first + c for c in columns}
             if step.add and not columns <= written.get(step.to, set()):
                 raise InternalError("network", f"{step.to} is added to before it is written")
@@ -177,5 +193,7 @@ def _step_text(step: Step) -> str:
     if isinstance(step, Call):
         shared = f"  # with the weights of {step.part}" if step.part != step.layer else ""
         return f"{step.to} = layer {step.layer} on {step.source}{shared}"
+    if isinstance(step, Lookup):
+        return f"{step.to} = its table's rows by {step.source}"
     source = f"{step.source} turned around" if step.turn else step.source
     return f"{step.to}[{step.first}:] {'+=' if step.add else '='} {source}"

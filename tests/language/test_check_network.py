@@ -141,7 +141,7 @@ CASES = {
     ),
     "name taken": Case("layer b", "layer a", "E202", "4:9", "a second layer 'a'", "rename"),
     "input's name": Case(
-        "layer a", "layer x", "E202", "3:9", "already the input, declared in line 2", "as the layer is"
+        "layer a", "layer x", "E202", "3:9", "already declared in line 2", "as the layer is"
     ),
     "two inputs": Case(
         "input x[6]", "input x[6]\n  input y[2]", "E202", "3:3", "a second 'input'", "has one"
@@ -212,6 +212,34 @@ def test_a_layer_below_is_to_be_moved() -> None:
 
 def test_every_code_is_tested() -> None:
     assert {"E225", "E226", "E227", "E228"} <= {c.code for c in CASES.values()}
+
+
+EMBEDDED = MODEL.replace("input x[6]", "input n[1]\n  embedding x[50, 6] on n")
+
+
+def test_an_embedding_is_a_stream_of_rows() -> None:
+    m = network(CELLS + EMBEDDED)
+    assert m.embeddings == (n.Embedding("x", 50, 6),) and m.input == n.Stream("n", 1)
+    assert m.layers[0].operand == n.Stream("x", 6)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "said"),
+    [
+        ("input n[1]", "input n[2]", "E225", "cannot read 'n'"),
+        ("[50, 6] on n", "[50, 6] on a", "E225", "cannot read 'a'"),
+        ("x[50, 6]", "x[0, 6]", "E211", "x[0, 6] is not possible"),
+        ("x[50, 6]", "x[50, 1.5]", "E211", "x[50, 1.5] is not possible"),
+        ("x[50, 6]", "x[50, 7]", "E225", "reads 7 values a step, and takes 6"),
+        ("embedding x[50, 6] on n", "embedding n[50, 6] on n", "E202", "the name 'n' is taken"),
+        ("layer b", "embedding x[3, 6] on n\n  layer b", "E202", "the name 'x' is taken"),
+        ("layer d", "embedding z[3, 6] on n\n  layer d", "E210", "'z' is never read"),
+    ],
+)
+def test_embeddings_that_cannot_be(old: str, new: str, code: str, said: str) -> None:
+    assert old in EMBEDDED
+    found = [d for d in errors(CELLS + EMBEDDED.replace(old, new)) if d.code == code]
+    assert found and said in found[0].message and found[0].help
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda p: p.stem)

@@ -109,3 +109,24 @@ def test_three_different_cells_directions_added(device: str, data: st.DataObject
     given_x = torch.from_numpy(x).double()
     added = gru(given_x)[0] + back(given_x.flip(0))[0].flip(0)
     assert relative(sprnnc.execute(artifact, x, device=device).y, lstm(added)[0]) < BOUND
+
+
+@pytest.mark.parametrize("device", ["plan", "sim"])
+@DRAWN
+@given(data=st.data())
+def test_an_embedding_and_a_dense_layer_at_the_ends(device: str, data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 10), label="E")
+    x = random_input(data, 1)
+    numbers = np.random.default_rng(len(x)).integers(0, 20, x.shape)
+    embedding, dense = torch.nn.Embedding(20, size).double(), torch.nn.Linear(24, 10).double()
+    gru = torch.nn.GRU(size, 24, bidirectional=True).double()
+    tensors = {"tags.W": dense.weight, "tags.b": dense.bias, "words.table": embedding.weight}
+    weights = {name: t.detach().numpy().astype(np.float32) for name, t in tensors.items()}
+    for name, layer in zip(("there", "back"), from_module(gru), strict=True):
+        weights |= {f"{name}.{n.replace('bun', 'bu')}": t for n, t in layer.tensors.items()}
+    text = (EXAMPLES / "models/tagger.sprnn").read_text().replace("sparse(0.2)", "as_stored")
+    text = text.replace("[500, 16]", f"[20, {size}]").replace("I=16", f"I={size}")
+    artifact = sprnnc.compile(text, weights=weights, batch=x.shape[1], target="sim")
+    y, _ = gru(embedding(torch.from_numpy(numbers[:, :, 0])))
+    wanted = dense(y[:, :, :24] + y[:, :, 24:])
+    assert relative(sprnnc.execute(artifact, numbers.astype(np.float32), device=device).y, wanted) < BOUND

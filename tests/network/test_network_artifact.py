@@ -15,7 +15,7 @@ from sprnn_runtime import ArtifactError, container
 
 import sprnnc
 from sprnnc.cell.network_reference import run_network_reference
-from sprnnc.network_compiler import network_shapes
+from sprnnc.network_weights import network_shapes
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +192,44 @@ def test_any_byte_that_changed_is_found(path: Path, tmp_path: Path) -> None:
         with pytest.raises(ArtifactError):
             sprnn_runtime.load(tmp_path / "x.sprnnx", "sim")
         data[at] ^= 0x10
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = Path(__file__).parents[2] / "examples/models/tagger.sprnn"
+    artifact = sprnnc.compile(source, random_weights=1, batch=BATCH, target="sim")
+    return artifact.save(tmp_path_factory.mktemp("tagger") / "tagger.sprnnx")
+
+
+def test_a_number_without_a_row_is_nan_from_there_on(tagger: Path) -> None:
+    x = np.array([[[3], [4]], [[5], [500]], [[-1], [6]]], np.float32)
+    runs = [sprnnc.execute(tagger, x, device=device) for device in ("reference", "plan", "sim")]
+    for run in runs:
+        assert np.isnan(run.y).all(axis=2).tolist() == [[True, True], [True, True], [True, True]]
+    fine = sprnnc.execute(tagger, x[:1], device="sim")
+    np.testing.assert_allclose(fine.y, sprnnc.execute(tagger, x[:1], device="reference").y, atol=1e-5)
+
+
+def test_the_table_is_part_of_the_file(tagger: Path) -> None:
+    artifact = sprnnc.load(tagger)
+    assert artifact.tables["words"].shape == (500, 16) and artifact.to_bytes() == tagger.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _drop("tables/words.npy"),
+        _buffer("table:words", shape=[500, 17]),
+        _buffer("table:words", role="scratch"),
+        _buffer("word", shape=["T", BATCH, 2]),
+        _steps(at=0, source="words"),
+    ],
+)
+def test_a_forged_table_is_refused(
+    tagger: Path, tmp_path: Path, change: Callable[[dict[str, Any], dict[str, bytes]], None]
+) -> None:
+    forged = rewritten(tagger, change, tmp_path / "forged.sprnnx")
+    for read in (lambda: sprnn_runtime.load(forged, "sim"), lambda: sprnnc.load(forged)):
+        with pytest.raises(ArtifactError) as error:
+            read()
+        assert error.value.code == "E603"

@@ -1,4 +1,4 @@
-// Joins streams between the layers of a network.
+// What lies between the layers of a network: joins of streams, and rows of tables.
 #pragma once
 
 // to[t][b][first + i] = from[t][b][i] for a stream of `size` values a step and column and a row of
@@ -11,5 +11,19 @@ join(const float* from, float* to, int steps, int batch, int size, int width, in
     const float* source = from + ((turn ? steps - 1 - t : t) * batch + b) * size;
     float* target = to + row * width + first;
     for (int i = threadIdx.x; i < size; i += blockDim.x) target[i] = add ? target[i] + source[i] : source[i];
+  }
+}
+
+// to[t][b] = table[numbers[t][b]] for a table of `known` rows; NaN for what is no row's number.
+extern "C" __global__ void __launch_bounds__(256)
+look_up(const float* numbers, const float* table, float* to, int steps, int batch, int size, int known) {
+  const long long rows = (long long)steps * batch;
+  for (long long row = blockIdx.x; row < rows; row += gridDim.x) {
+    const float number = numbers[row];
+    const bool found = number >= 0.0f && number < (float)known;
+    const float* source = table + (found ? (long long)number * size : 0);
+    for (int i = threadIdx.x; i < size; i += blockDim.x) {
+      to[row * size + i] = found ? source[i] : __uint_as_float(0x7FC00000u);
+    }
   }
 }
