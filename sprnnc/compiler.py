@@ -22,6 +22,7 @@ from sprnnc.build.nvrtc import Cubin
 from sprnnc.cell import weights as cell_weights
 from sprnnc.cell.ir import DType, Model
 from sprnnc.cell.network import Network
+from sprnnc.cell.network_weights import network_shapes, random_tensors, validate_tensors
 from sprnnc.cell.printer import print_model, print_network
 from sprnnc.codegen.banner import banner
 from sprnnc.codegen.lower import lower_to_kernel
@@ -36,7 +37,6 @@ from sprnnc.layout import partition as partition_stage
 from sprnnc.network_artifact import NetworkArtifact
 from sprnnc.network_compiler import Request, compile_network
 from sprnnc.network_compiler import Tensors as NetworkTensors
-from sprnnc.network_weights import network_shapes, random_tensors, validate_tensors
 from sprnnc.passes import phases as phases_stage
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.recursion import room_for_deep_expressions

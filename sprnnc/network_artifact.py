@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sprnn_runtime import container
 from sprnn_runtime.layer import Loaded
 from sprnn_runtime.loading import NETWORK
+from sprnn_runtime.manifest import VERSION as FORMAT_VERSION
 from sprnn_runtime.manifest import Manifest
 from sprnn_runtime.network import LoadedNetwork, read_network
 from sprnn_runtime.program import VERSION as NETWORK_VERSION
@@ -57,7 +58,8 @@ class NetworkArtifact:
             members[f"join.{self.manifest.arch}.cubin"] = self.join_cubin
         members |= {f"layers/{n}{container.SUFFIX}": part.to_bytes() for n, part in self.parts.items()}
         members |= {f"tables/{n}.npy": container.array_bytes(t) for n, t in self.tables.items()}
-        head = self.manifest.to_json() | {"version": list(NETWORK_VERSION), NETWORK: self._steps()}
+        version = list(max(FORMAT_VERSION, NETWORK_VERSION))
+        head = self.manifest.to_json() | {"version": version, NETWORK: self._steps()}
         return container.pack(head, members)
 
     def save(self, path: str | Path) -> Path:

@@ -15,11 +15,11 @@ from sprnn_runtime.program import state_buffer, table_buffer
 from sprnnc.artifact import Artifact
 from sprnnc.cell.ir import Model
 from sprnnc.cell.network import Network, NetworkLayer, size_of
+from sprnnc.cell.network_weights import in_layer
 from sprnnc.cell.weights import expected_shapes
 from sprnnc.cubin_cache import build_cubin
 from sprnnc.diagnostics import fail
 from sprnnc.network_artifact import NetworkArtifact
-from sprnnc.network_weights import in_layer
 from sprnnc.schedule.network_plan import NetworkPlan, plan_network, print_network_plan
 from sprnnc.target import Target
 from sprnnc.trace import Trace

@@ -10,9 +10,9 @@ from drawn import LIMIT, draw_tensors, source_of
 from hypothesis import strategies as st
 
 import sprnnc
+from sprnnc.cell.network_weights import network_shapes
 from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
-from sprnnc.network_weights import network_shapes
 
 DENSE = """\
 cell Dense(I, H) {

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from sprnnc.cell.ir import Cell, Model, Vector
 from sprnnc.cell.network import Network, print_joined
+from sprnnc.cell.network_weights import in_layer
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.options import add_model_options
 from sprnnc.compiler import as_dtype, read_source
 from sprnnc.diagnostics import CompileError
 from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
-from sprnnc.network_weights import in_layer
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.choose import choose

@@ -11,12 +11,12 @@ import numpy as np
 
 from sprnnc.cell.ir import Model
 from sprnnc.cell.network import Network
+from sprnnc.cell.network_weights import network_shapes
 from sprnnc.cell.printer import print_model
 from sprnnc.cell.weights import expected_shapes
 from sprnnc.language import syntax
 from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
-from sprnnc.network_weights import network_shapes
 from sprnnc.pruning.declare import declare, offsets
 from sprnnc.pruning.layers import Layer, Tensors
 from sprnnc.sparsity.patterns import Pattern

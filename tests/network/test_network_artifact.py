@@ -15,7 +15,7 @@ from sprnn_runtime import ArtifactError, container
 
 import sprnnc
 from sprnnc.cell.network_reference import run_network_reference
-from sprnnc.network_weights import network_shapes
+from sprnnc.cell.network_weights import network_shapes
 
 
 @pytest.fixture(scope="module")

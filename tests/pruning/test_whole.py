@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import sprnnc
+from sprnnc.cell.network_weights import network_shapes
 from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
-from sprnnc.network_weights import network_shapes
 from sprnnc.pruning import Rank, Request, pattern_from_text, prune_layers, put_together, take_apart
 
 SOURCE = """\
