@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from pytorch_state import run_imported
 from test_onnx import BATCH, HIDDEN, INPUTS, STEPS, X, evaluated, imported, model_of, parameters
 
+import sprnnc
 from sprnnc.diagnostics import CompileError
-from sprnnc.importing import import_file, onnx_constants
+from sprnnc.importing import import_file, onnx_constants, whole_models
 
 
 def with_nodes(model: onnx.ModelProto, *nodes: Any, without: tuple[str, ...] = ()) -> onnx.ModelProto:
@@ -155,7 +156,11 @@ MERGE = [
 def test_a_node_on_another_one_lies_on_its_stack(between: list[Any], ways: int, tmp_path: Path) -> None:
     layers = imported(two_layers(between, ways, ways * HIDDEN), tmp_path)
     assert [(layer.stack, layer.depth) for layer in layers] == [("rnn", 0)] * ways + [("rnn", 1)]
-    assert run_imported(layers, X).shape == (STEPS, BATCH, HIDDEN)
+    y = run_imported(layers, X)
+    assert y.shape == (STEPS, BATCH, HIDDEN)
+    (model,) = whole_models(layers)
+    artifact = sprnnc.compile(model.source, weights=model.tensors, batch=BATCH, target="sim")
+    np.testing.assert_allclose(sprnnc.execute(artifact, X, device="plan").y, y, atol=1e-6)
 
 
 @pytest.mark.parametrize(
