@@ -1,6 +1,7 @@
 """Exports on the GPU at hand: equal to the Python runtime bit for bit, and as fast.
 
     python -m benchmarks.export_check OUT [--only NAME ...] [--steps 256] [--repeats 101] [--rounds 5]
+        [--commit HASH]
 
 Every example cell and three models are compiled, exported in all forms and built, many at once; each form
 runs its own test, the library also two models on two streams. Then, with nothing else on the GPU, the
@@ -113,6 +114,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=101)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--commit", default="", metavar="HASH", help="recorded with the results")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     args = parser.parse_args()
     try:
@@ -131,7 +133,13 @@ def main() -> int:
             row = compare(case, failed, work / case.name, args.steps, args.repeats, args.rounds)
             rows.append(row)
             print(row, flush=True)
-    table = {"gpu": gpu, "batch": BATCH, "steps": args.steps, "rows": [row.to_json() for row in rows]}
+    table = {
+        "gpu": gpu,
+        "commit": args.commit,
+        "batch": BATCH,
+        "steps": args.steps,
+        "rows": [row.to_json() for row in rows],
+    }
     (args.out / "export.json").write_text(json.dumps(table, indent=1) + "\n")
     passed = sum(r.passed for r in rows)
     print(f"{passed} of {len(rows)} pass, in {time.perf_counter() - began:.0f} s")

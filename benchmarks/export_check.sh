@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds and runs the exports of every example cell and three models, in all forms, on the GPU at hand: equal to
 # the Python runtime bit for bit, and within 2 % of its time a step; in a minute and a half on 16 cores.
-#   benchmarks/export_check.sh OUT
+#   benchmarks/export_check.sh OUT [COMMIT]
 # It needs nvcc, make and a C compiler. The Python that runs must have the dependencies; the package
 # need not be installed. OUT/export.json has the numbers; the exit code is 0 if all is well.
 set -euo pipefail
@@ -16,4 +16,4 @@ cp -r sprnnc runtime/sprnn_runtime benchmarks examples "$work"
 cp -r grammar templates "$work/sprnnc"
 cd "$work"
 python=${PYTHON:-python3}
-PYTHONPATH="$work:${PYTHONPATH:-}" PYTHONUNBUFFERED=1 "$python" -m benchmarks.export_check "$out" | tee "$out/export.log"
+PYTHONPATH="$work:${PYTHONPATH:-}" PYTHONUNBUFFERED=1 "$python" -m benchmarks.export_check "$out" --commit "${2:-}" | tee "$out/export.log"

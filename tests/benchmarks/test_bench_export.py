@@ -115,10 +115,13 @@ def test_one_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(export_check, "prepare", lambda case, target, work: {})
     row = Row(CASE, {}, True, [[1.0]], [[1.0]])
     monkeypatch.setattr(export_check, "compare", lambda *_: row)
-    monkeypatch.setattr(sys, "argv", ["check", str(tmp_path / "out"), "--only", "lstm"])
+    monkeypatch.setattr(
+        sys, "argv", ["check", str(tmp_path / "out"), "--only", "lstm", "--commit", "c0ffee1"]
+    )
     assert export_check.main() == 0
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["export.json"]
     written = json.loads((tmp_path / "out/export.json").read_text())
+    assert written["commit"] == "c0ffee1"
     assert written["gpu"] == "a GPU" and len(written["rows"]) == len(chosen(["lstm"])) > 1
 
 
