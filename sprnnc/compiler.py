@@ -43,8 +43,7 @@ from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule import assemble as schedule_stage
 from sprnnc.schedule.choices import Choices, print_choices
 from sprnnc.schedule.choose import MAX_BATCH, choose, with_fewer_threads
-from sprnnc.schedule.fit_blocks import fit_blocks
-from sprnnc.schedule.fit_tile import fit_tile
+from sprnnc.schedule.fit_partition import fit_partition
 from sprnnc.schedule.indices import with_single_values
 from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
@@ -191,10 +190,7 @@ def _lower_as_chosen(
 ) -> Artifact:
     """Stages 4 to 9. Raises CompileError E411 where a thread has too few registers."""
     with trace.stage("partition") as dump:
-        choices = fit_blocks(model, recurrence, choices, tensors, batch, target)
-        tile, choices = fit_tile(model, recurrence, choices, tensors, batch, target)
-        nonzeros = {w.name: np.count_nonzero(tensors[w.name], axis=1) for w in model.cell.weights}
-        partition = partition_stage.partition(recurrence, nonzeros, choices.blocks.value, tile)
+        tile, choices, partition = fit_partition(model, recurrence, choices, tensors, batch, target)
         partition_stage.verify(partition)
         dump(partition_stage.print_partition(partition))
     with trace.stage("layout") as dump:

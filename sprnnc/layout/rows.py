@@ -84,6 +84,11 @@ def tiles_by_row(matrix: FloatArray, tile: Tile) -> NDArray[np.int64]:
     return counts
 
 
+def nonzeros_by_row(matrices: Mapping[str, FloatArray]) -> dict[str, NDArray[np.int64]]:
+    """How many non-zeros each row of each matrix has."""
+    return {name: np.count_nonzero(m, axis=1).astype(np.int64) for name, m in matrices.items()}
+
+
 def _in_tiles(matrix: FloatArray, tile: Tile) -> FloatArray:
     """[rows, tile rows, columns, tile columns], counted in tiles."""
     rows, columns = matrix.shape

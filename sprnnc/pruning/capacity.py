@@ -8,19 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from sprnnc.cell.ir import Model
 from sprnnc.diagnostics import fail
 from sprnnc.layout.layout import lay_out
-from sprnnc.layout.partition import partition
 from sprnnc.layout.tile import ONE_VALUE
 from sprnnc.passes.phases import split_into_phases
 from sprnnc.schedule.assemble import assemble
 from sprnnc.schedule.choose import choose
-from sprnnc.schedule.fit_blocks import fit_blocks
-from sprnnc.schedule.fit_tile import fit_tile
+from sprnnc.schedule.fit_partition import fit_partition
 from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
 from sprnnc.schedule.registers import layout_options, register_slots, slot_format
@@ -34,10 +31,7 @@ def plan_of(model: Model, tensors: Tensors, batch: int, target: Target) -> Plan:
     """Stages 3 to 6 of the compiler, without a build. Raises CompileError E402 to E410."""
     recurrence = split_into_phases(model.cell)
     choices = choose(model, recurrence, batch, target, {})
-    choices = fit_blocks(model, recurrence, choices, tensors, batch, target)
-    tile, choices = fit_tile(model, recurrence, choices, tensors, batch, target)
-    nonzeros = {w.name: np.count_nonzero(tensors[w.name], axis=1) for w in model.cell.weights}
-    parts = partition(recurrence, nonzeros, choices.blocks.value, tile)
+    tile, choices, parts = fit_partition(model, recurrence, choices, tensors, batch, target)
     options = layout_options(model, recurrence, choices, batch, target, tile)
     layout = lay_out(recurrence, tensors, parts, options)
     return assemble(model, recurrence, layout, choices, batch, target)

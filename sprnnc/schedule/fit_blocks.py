@@ -11,9 +11,9 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sprnnc.cell.ir import Model
-from sprnnc.layout.rows import FloatArray
 from sprnnc.layout.tile import ONE_VALUE
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choice, Choices, Fetch
@@ -29,11 +29,14 @@ def fit_blocks(
     model: Model,
     recurrence: Recurrence,
     choices: Choices,
-    weights: Mapping[str, FloatArray],
+    nonzeros: Mapping[str, NDArray[np.int64]],
     batch: int,
     target: Target,
 ) -> Choices:
-    """``choices`` with fewer blocks where a gather takes about as long in them; the user's number stays."""
+    """``choices`` with fewer blocks where a gather takes about as long in them; the user's number stays.
+
+    ``nonzeros`` gives for each weight its count by row.
+    """
     units = max(s.size for s in recurrence.spaces)
     per_block = min(_UNITS, -(-units // _FEWEST))
     blocks = -(-units // per_block)
@@ -44,9 +47,7 @@ def fit_blocks(
     ours, theirs = (candidates(model, recurrence, c, batch, target)[0] for c in (fewer, choices))
     if ours.values < theirs.values:  # the units of a tile would not spread evenly over fewer blocks
         return choices
-    names = {p.weight for phase in recurrence.phases for p in phase.products}
-    counts = {name: np.count_nonzero(weights[name], axis=1).astype(np.int64) for name in names}
     cycles, most = (
-        gather_cycles(model, recurrence, c, counts, ONE_VALUE, batch, target) for c in (fewer, choices)
+        gather_cycles(model, recurrence, c, nonzeros, ONE_VALUE, batch, target) for c in (fewer, choices)
     )
     return fewer if cycles <= _ABOUT_AS_FAST * most else choices

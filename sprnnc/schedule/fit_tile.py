@@ -32,10 +32,11 @@ def fit_tile(
     recurrence: Recurrence,
     choices: Choices,
     weights: Mapping[str, FloatArray],
+    nonzeros: Mapping[str, NDArray[np.int64]],
     batch: int,
     target: Target,
 ) -> tuple[Tile, Choices]:
-    """The tile, and the choices with ``indices`` decided."""
+    """The tile, and the choices with ``indices`` decided; ``nonzeros``: of each row of each weight."""
     tiles = candidates(model, recurrence, choices, batch, target)
     if choices.indices.value is not Indices.FITTING:
         return tiles[0], choices
@@ -47,9 +48,8 @@ def fit_tile(
     whole = {name: tiles_by_row(weights[name], tiles[0]) for name in names}
     cycles = {}
     for tile in tiles:
-        counts = {n: _in_parts(by_row, tiles[0], tile) for n, by_row in whole.items()}
-        if tile == ONE_VALUE:  # which need not be there in every place of a block
-            counts = {n: np.count_nonzero(weights[n], axis=1).astype(np.int64) for n in names}
+        in_parts = {n: _in_parts(by_row, tiles[0], tile) for n, by_row in whole.items()}
+        counts = nonzeros if tile == ONE_VALUE else in_parts  # a value need not be in every place of a block
         cycles[tile] = gather_cycles(model, recurrence, choices, counts, tile, batch, target)
     tile = _least_memory(model, recurrence, cycles)
     return tile, dataclasses.replace(choices, indices=_reason(tile, cycles))
