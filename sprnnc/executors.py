@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import sprnn_runtime
 from numpy.typing import NDArray
+from sprnn_runtime.inputs import checked_lengths
 from sprnn_runtime.layer import open_layer
 
 from sprnnc.artifact import Artifact
@@ -46,25 +47,30 @@ def execute(
     x: Array,
     state: Mapping[str, Array] | None = None,
     *,
+    lengths: Sequence[int] | Array | None = None,
     device: str = "auto",
     check: bool = False,
     seed: int = 0,
 ) -> Run:
     """Runs ``x`` float32 [T, B, I] from ``state`` (by name, [B, size]; missing ones are zero).
 
+    B is at most the compiled batch. ``lengths``: B whole numbers from 0 to T; past its length a column's y is
+    zero and its states stay, as with the packed sequences of PyTorch.
     ``device``: ``auto`` takes the GPU, then sim, then the reference. ``seed`` picks sim's order of
-    threads. Raises CompileError E601 for an unknown device, E604 for an ``x`` or a state of the wrong
-    shape or type, and the runtime's own errors.
+    threads. Raises CompileError E601 for an unknown device, E604 for an ``x``, a state or lengths of the
+    wrong shape or type, and the runtime's own errors.
     """
     if device not in DEVICES:
         raise fail("E601", f"unknown device '{device}'", help=f"expected one of {', '.join(DEVICES)}")
     loaded = artifact if isinstance(artifact, Artifact) else Artifact.load(Path(artifact))
     x = _checked_input(loaded, x)
-    state = _checked_state(loaded, {} if state is None else state)
+    state = _checked_state(loaded, {} if state is None else state, x.shape[1])
+    if lengths is not None:
+        lengths = checked_lengths(lengths, x.shape[1], x.shape[0])
     began = time.perf_counter()
-    y, after, used, note = _run(loaded, x, state, device, seed)
+    y, after, used, note = _run(loaded, x, state, lengths, device, seed)
     seconds = time.perf_counter() - began
-    error = relative_error(y, _reference(loaded, x, state)[0]) if check else None
+    error = relative_error(y, _reference(loaded, x, state, lengths)[0]) if check else None
     return Run(y, after, used, error, seconds, note)
 
 
@@ -80,35 +86,39 @@ def relative_error(got: Array, expected: Array) -> float:
 
 
 def _run(
-    artifact: Artifact, x: Array, state: Mapping[str, Array], device: str, seed: int
+    artifact: Artifact, x: Array, state: Mapping[str, Array], lengths: Array | None, device: str, seed: int
 ) -> tuple[Array, dict[str, Array], str, str]:
     """y, states, the device that was used, and why it is not the one that was hoped for."""
     if device == "reference":
-        return *_reference(artifact, x, state), "reference", ""
+        return *_reference(artifact, x, state, lengths), "reference", ""
     if device == "plan":
-        return *_plan(artifact, x, state), "plan", ""
+        return *_plan(artifact, x, state, lengths), "plan", ""
     try:
         layer = open_layer(artifact.loaded(), device, seed=seed)
     except sprnn_runtime.Unavailable as error:
         if device != "auto":
             raise
-        return *_reference(artifact, x, state), "reference", error.message
+        return *_reference(artifact, x, state, lengths), "reference", error.message
     with layer:
-        y, after = layer(x, dict(state))
+        y, after = layer(x, dict(state), lengths=lengths)
         return y, after, layer.device_name, ""
 
 
-def _reference(artifact: Artifact, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
-    return run_reference(artifact.model.cell, artifact.tensors, x, state)
+def _reference(
+    artifact: Artifact, x: Array, state: Mapping[str, Array], lengths: Array | None
+) -> tuple[Array, dict[str, Array]]:
+    return run_reference(artifact.model.cell, artifact.tensors, x, state, lengths)
 
 
-def _plan(artifact: Artifact, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+def _plan(
+    artifact: Artifact, x: Array, state: Mapping[str, Array], lengths: Array | None
+) -> tuple[Array, dict[str, Array]]:
     cell = artifact.model.cell
-    zeros = {s.name: np.zeros((artifact.plan.batch, s.space.size), np.float32) for s in cell.states}
+    zeros = {s.name: np.zeros((x.shape[1], s.space.size), np.float32) for s in cell.states}
     interpreter = PlanInterpreter(split_into_phases(cell), artifact.plan, artifact.packed)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf
         given = {name: np.asarray(value, np.float32) for name, value in state.items()}
-        return interpreter.run(np.asarray(x, np.float32), zeros | given)
+        return interpreter.run(np.asarray(x, np.float32), zeros | given, lengths)
 
 
 def _checked_input(artifact: Artifact, x: Any) -> Any:
@@ -116,14 +126,14 @@ def _checked_input(artifact: Artifact, x: Any) -> Any:
     x = _as_array(x, "input")
     size = sum(v.space.size for v in artifact.model.cell.inputs)
     expected = f"[T, {artifact.plan.batch}, {size}]"
-    if x.ndim != 3 or x.shape[1:] != (artifact.plan.batch, size):
+    if x.ndim != 3 or not 1 <= x.shape[1] <= artifact.plan.batch or x.shape[2] != size:
         raise fail("E604", f"input has shape {list(x.shape)}, expected {expected}")
     if x.shape[0] == 0:
         raise fail("E604", f"input has no time steps, expected {expected} with T at least 1")
     return x
 
 
-def _checked_state(artifact: Artifact, state: Any) -> dict[str, Any]:
+def _checked_state(artifact: Artifact, state: Any, batch: int) -> dict[str, Any]:
     """The same for the states that are given."""
     sizes = {s.name: s.space.size for s in artifact.model.cell.states}
     if not isinstance(state, Mapping):
@@ -133,7 +143,7 @@ def _checked_state(artifact: Artifact, state: Any) -> dict[str, Any]:
         raise fail("E604", f"unknown states {unknown}; the cell has {list(sizes)}")
     arrays = {name: _as_array(value, f"state '{name}'") for name, value in state.items()}
     for name, array in arrays.items():
-        expected = [artifact.plan.batch, sizes[name]]
+        expected = [batch, sizes[name]]
         if list(array.shape) != expected:
             raise fail("E604", f"state '{name}' has shape {list(array.shape)}, expected {expected}")
     return arrays
