@@ -20,7 +20,7 @@ _HOME = {
     "execute": "sprnnc.executors",
     "explain": "sprnnc.explanation",
 }
-_PACKAGES = ("importing", "pruning")
+_PACKAGES = ("importing", "pruning", "torch")
 __all__ = ["Artifact", "CompileError", "__version__", "compile", "execute", "explain"]
 
 
