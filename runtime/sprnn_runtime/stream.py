@@ -155,6 +155,9 @@ class Stream:
     def _run_long(self, x: Memory, steps: int) -> Any:
         """More steps than one launch takes."""
         (out,), manifest = self._program.buffers(Role.OUTPUT), self._program.manifest
+        if self._device.capturing(self._handle):  # a graph would write to the exchange of others behind us
+            most = f"a captured chunk has at most {manifest.steps_per_launch} steps, not {steps}"
+            raise InputError("E604", most, "capture several chunks, or a call of the layer")
         self._reserve(out.name, out.bytes(steps))
         self._last = None
         call = Call(self._memory(x), steps, self.batch)

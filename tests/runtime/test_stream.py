@@ -167,26 +167,36 @@ def test_a_bound_step_reads_what_its_array_holds_then(short: sprnnc.Artifact) ->
         stream.check()
 
 
-def test_a_captured_step_can_be_played_between_others(short: sprnnc.Artifact) -> None:
+def test_a_captured_chunk_can_be_played_between_others(short: sprnnc.Artifact) -> None:
     """A graph runs again without us: it must fill its own place, and leave those of other launches alone."""
     x, device = draw(STEPS), InPlaceSim(short)
     with Layer(short.loaded(), device) as layer:
         expected, _ = layer(x)
         stream = layer.stream(stream=7)
-        held, other = np.empty((1, BATCH, 10), np.float32), np.empty((2, BATCH, 10), np.float32)
-        step, two = stream.bind(held), stream.bind(other)
-        held[:] = x[0]
-        step()
+        one, two = np.empty((1, BATCH, 10), np.float32), np.empty((2, BATCH, 10), np.float32)
+        step, pair = stream.bind(one), stream.bind(two)
+        two[:] = x[:2]
+        np.testing.assert_array_equal(pair(), expected[:2])
         device.captures = True
-        y = step()
+        y = pair()
         device.captures = False
-        for t in (1, 4, 7, 10):
-            held[:] = x[t]
+        one[:] = x[2]
+        np.testing.assert_array_equal(step()[0], expected[2])
+        for t in (3, 6, 9):
+            two[:] = x[t : t + 2]
             device.play()
-            np.testing.assert_array_equal(y[0], expected[t])
-            if t < 10:
-                other[:] = x[t + 1 : t + 3]
-                np.testing.assert_array_equal(two(), expected[t + 1 : t + 3])
+            np.testing.assert_array_equal(y, expected[t : t + 2])
+            one[:] = x[t + 2]
+            np.testing.assert_array_equal(step()[0], expected[t + 2])
+
+
+def test_a_chunk_of_several_launches_is_not_captured(short: sprnnc.Artifact) -> None:
+    device = InPlaceSim(short)
+    with Layer(short.loaded(), device) as layer:
+        stream = layer.stream(stream=7)
+        device.captures = True
+        with pytest.raises(InputError, match="at most 5 steps, not 6"):
+            stream(draw(6))
 
 
 def test_a_step_that_failed_is_reported_once_when_asked() -> None:
