@@ -280,7 +280,7 @@ def _manifest(
             "dtype": plan.dtype.value,
             "batch": plan.batch,
             "inputs": [{"name": v.name, "size": v.space.size} for v in cell.inputs],
-            "states": [{"name": v.name, "size": v.space.size} for v in cell.states],
+            "states": [{"name": v.name, "size": v.space.size} for v in cell.kept_states],
             "output_size": recurrence.output_space.size,
             "steps_per_launch": plan.choices.steps_per_launch.value,
             "resources": {

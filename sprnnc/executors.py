@@ -120,9 +120,7 @@ def _reference(
     artifact: Compiled, x: Array, state: Mapping[str, Array], lengths: Array | None
 ) -> tuple[Array, dict[str, Array]]:
     if isinstance(artifact, NetworkArtifact):
-        tensors = {name: part.tensors for name, part in artifact.parts.items()}
-        tables = {name: {"table": table} for name, table in artifact.tables.items()}
-        return run_network_reference(artifact.network, tensors | tables, x, state)
+        return run_network_reference(artifact.network, artifact.layer_tensors(), x, state)
     return run_reference(artifact.model.cell, artifact.tensors, x, state, lengths)
 
 
@@ -147,7 +145,8 @@ def _plan_of_layer(
     cell = artifact.model.cell
     zeros = {s.name: np.zeros((x.shape[1], s.space.size), np.float32) for s in cell.states}
     interpreter = PlanInterpreter(split_into_phases(cell), artifact.plan, artifact.packed)
-    return interpreter.run(x, zeros | state, lengths)
+    y, after = interpreter.run(x, zeros | state, lengths)
+    return y, {s.name: after[s.name] for s in cell.kept_states}
 
 
 def _checked_input(artifact: Compiled, x: Any) -> Any:

@@ -16,6 +16,7 @@ from sprnn_runtime.errors import ArtifactError
 VERSION = (1, 2)
 _MAX_NUMBER = (1 << 31) - 1  # kernels count in 32 bits
 _MAX_VALUES = 1 << 40
+_MOST_LATE = 1 << 16  # iterations of a kernel beside its steps
 _MAX_BLOCKS, _MAX_THREADS = 1 << 16, 1024
 TIME = "T"
 STEPS, BUDGET, BATCH, FIRST = "$steps", "$budget_ns", "$batch", "$first"
@@ -56,7 +57,7 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """Device memory; a dimension ``T`` is the number of steps of a launch."""
+    """Device memory; a dimension ``T`` is the number of steps of a launch, and ``T+2`` two more."""
 
     name: str
     role: Role
@@ -68,7 +69,7 @@ class Buffer:
 
     def dims(self, steps: int) -> tuple[int, ...]:
         """The shape for a launch of ``steps`` steps."""
-        return tuple(steps if d == TIME else int(d) for d in self.shape)
+        return tuple(d if isinstance(d, int) else steps + _more(d) for d in self.shape)
 
     def dims_of(self, batch: int, steps: int) -> tuple[int, ...]:
         """The shape of a caller's array of ``batch`` columns: an input, output or state."""
@@ -216,7 +217,7 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
 
 
 def _buffer(data: Mapping[str, Any]) -> Buffer:
-    shape = tuple(TIME if d == TIME else _positive(d) for d in data["shape"])
+    shape = tuple(_dimension(d) for d in data["shape"])
     fill = None if data.get("fill") is None else Fill(data["fill"])
     if np.dtype(data["dtype"]).hasobject:
         raise ValueError("a buffer holds objects")
@@ -232,6 +233,21 @@ def _buffer(data: Mapping[str, Any]) -> Buffer:
     if math.prod(buffer.dims(1)) > _MAX_VALUES:
         raise ValueError(f"buffer {buffer.name} has more than {_MAX_VALUES} values a step")
     return buffer
+
+
+def _dimension(value: Any) -> int | str:
+    """A number, or of a launch's steps: ``T``, ``T+2``."""
+    if not isinstance(value, str):
+        return _positive(value)
+    if value != TIME and value != f"{TIME}+{_positive(_more(value), _MOST_LATE)}":
+        raise ValueError(f"{value!r} is no dimension")
+    return value
+
+
+def _more(dimension: str) -> int:
+    """2 of ``T+2``."""
+    _, _, more = dimension.partition("+")
+    return int(more) if more else 0
 
 
 def _kernel(data: Mapping[str, Any]) -> Kernel:

@@ -183,14 +183,14 @@ def _refused(what: str) -> InputError:
 
 def _bindings(call: Call, part: Layer, bound: Bound) -> dict[str, Memory]:
     """What the caller owns of a layer's buffers."""
-    found = {}
+    found, states = {}, dict(call.states)
     for buffer in part.manifest.buffers:
         if buffer.role is Role.INPUT:
             found[buffer.name] = bound[call.source]
         elif buffer.role is Role.OUTPUT:
             found[buffer.name] = bound[call.to]
         elif buffer.role is Role.STATE:
-            found[buffer.name] = bound[state_buffer(call.layer, buffer.state)]
+            found[buffer.name] = bound[state_buffer(states[buffer.state])]
     return found
 
 

@@ -28,12 +28,16 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Runs the kernels of ``part`` from buffer ``source`` to buffer ``to``, with the states of ``layer``."""
+    """Runs the kernels of ``part`` from buffer ``source`` to buffer ``to``.
+
+    ``layer``: the layer, or the group of layers. ``states``: the part's name of each state and the network's.
+    """
 
     layer: str
     part: str
     source: str
     to: str
+    states: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,9 @@ class Lookup:
 Step = Join | Call | Lookup
 
 
-def state_buffer(layer: str, state: str) -> str:
-    """The buffer of a layer's state; no stream has such a name."""
-    return f"state:{layer}.{state}"
+def state_buffer(name: str) -> str:
+    """The buffer of a state, ``layer.state``; no stream has such a name."""
+    return f"state:{name}"
 
 
 def table_buffer(embedding: str) -> str:
@@ -64,8 +68,9 @@ def read_program(data: Any, manifest: Manifest, parts: Mapping[str, Manifest]) -
         for step in steps:
             _check(step, manifest, parts)
         called = [s.layer for s in steps if isinstance(s, Call)]
-        if len(set(called)) < len(called):
-            raise ValueError(f"a layer runs twice: {called}")
+        states = [name for s in steps if isinstance(s, Call) for _, name in s.states]
+        if len(set(called)) < len(called) or len(set(states)) < len(states):
+            raise ValueError(f"a layer runs twice: {called}, {states}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError("E603", f"malformed network: {error!r}", "compile it again") from error
     return steps
@@ -73,7 +78,9 @@ def read_program(data: Any, manifest: Manifest, parts: Mapping[str, Manifest]) -
 
 def _step(data: Mapping[str, Any]) -> Step:
     if data["is"] == "Call":
-        return Call(*(str(data[n]) for n in ("layer", "part", "source", "to")))
+        states = tuple((str(own), str(name)) for own, name in data["states"])
+        layer, part, source, to = (str(data[n]) for n in ("layer", "part", "source", "to"))
+        return Call(layer, part, source, to, states)
     if data["is"] == "Lookup":
         return Lookup(str(data["source"]), str(data["to"]))
     if data["is"] != "Join":
@@ -98,10 +105,12 @@ def _check(step: Step, manifest: Manifest, parts: Mapping[str, Manifest]) -> Non
     part = parts[step.part]
     if (part.batch, part.input_size, part.output_size) != (manifest.batch, source, to):
         raise ValueError(f"{step} does not fit its buffers of {source} and {to} values")
-    sizes = {b.name: b.dims(0) for b in manifest.buffers if b.role is Role.STATE}
+    sizes, named = {b.name: b.dims(0) for b in manifest.buffers if b.role is Role.STATE}, dict(step.states)
     for state in part.states:
-        if sizes[state_buffer(step.layer, state.name)] != (part.batch, state.size):
+        if sizes[state_buffer(named.pop(state.name))] != (part.batch, state.size):
             raise ValueError(f"state {state.name} of {step.layer} has another size in the network")
+    if named:
+        raise ValueError(f"{step.layer} has no states {list(named)}")
 
 
 def stream_size(manifest: Manifest, name: str) -> int:

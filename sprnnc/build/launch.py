@@ -128,13 +128,14 @@ def _buffers(recurrence: Recurrence, plan: Plan) -> list[dict[str, Any]]:
         buffer("y", "output", ["T", b, recurrence.output_space.size]),
     ]
     buffers.append(buffer("lengths", "lengths", [b], "int32"))
-    buffers += [buffer(f"state_{s.name}", "state", [b, s.space.size], state=s.name) for s in cell.states]
+    buffers += [buffer(f"state_{s.name}", "state", [b, s.space.size], state=s.name) for s in cell.kept_states]
     buffers += [
         buffer(p.name, "scratch", ["T", b, p.row_count], fill=None) for p in recurrence.input_products
     ]
+    every = f"T+{cell.output_lag}" if cell.output_lag else "T"
     fill = "ones" if plan.choices.exchange.value is Exchange.LAMPORT else None
     buffers += [
-        buffer(f"exchange_{p.index}", "scratch", ["T", plan.exchange_bytes(p) // 4], "uint32", fill=fill)
+        buffer(f"exchange_{p.index}", "scratch", [every, plan.exchange_bytes(p) // 4], "uint32", fill=fill)
         for p in plan.phases
     ]
     buffers.append(buffer("arrivals", "scratch", [1], "uint32", fill="zeros"))

@@ -65,6 +65,10 @@ class Embedding:
     size: int
 
 
+KERNELS = "kernels"
+"""The decision of a schedule block that is about the layers together, not one of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """A checked model of several layers, every one after those that it reads."""
@@ -83,10 +87,15 @@ class Network:
         """Layers that have tensors of their own: one kernel each."""
         return tuple(layer for layer in self.layers if layer.weights == layer.name)
 
+    @property
+    def layer_schedule(self) -> tuple[ScheduleEntry, ...]:
+        """The decisions that every kernel takes."""
+        return tuple(e for e in self.schedule if e.name != KERNELS)
+
     def model_of(self, layer: NetworkLayer) -> Model:
         """The layer as a model of its own."""
         name = f"{self.name}_{layer.name}"
-        return Model(name, layer.name, layer.cell, self.dtype, self.accumulate, self.schedule)
+        return Model(name, layer.name, layer.cell, self.dtype, self.accumulate, self.layer_schedule)
 
 
 def size_of(joined: Joined) -> int:

@@ -36,13 +36,24 @@ def run_reference(
     steps, batch = next(iter(inputs.values())).shape[:2]
     columns = _initial_state(cell, state or {}, batch)  # [size, B]: a batch of column vectors
     y = np.empty((steps, batch, cell.output_space.size), np.float64)
-    for t in range(steps):
-        environment = parameters | columns | {name: values[t].T for name, values in inputs.items()}
+    ends = np.full(batch, steps) if lengths is None else np.asarray(lengths)
+    for t in range(steps + cell.output_lag):
+        now = min(t, steps - 1)  # after the last input nobody who runs reads one
+        environment = parameters | columns | {name: values[now].T for name, values in inputs.items()}
         output, after = _step(cell, environment)
-        running = np.full(batch, True) if lengths is None else t < np.asarray(lengths)
-        columns = {name: np.where(running, value, columns[name]) for name, value in after.items()}
-        y[t] = np.where(running, output, 0.0).T
+        columns = {
+            name: np.where(runs(t - cell.lag(name), ends), value, columns[name])
+            for name, value in after.items()
+        }
+        if t >= cell.output_lag:
+            y[t - cell.output_lag] = np.where(runs(t - cell.output_lag, ends), output, 0.0).T
     return y, {name: np.array(value.T, order="C") for name, value in columns.items()}
+
+
+def runs(step: int, ends: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which columns, of lengths ``ends``, have that step."""
+    running: NDArray[np.bool_] = (step >= 0) & (step < ends)
+    return running
 
 
 def _step(cell: Cell, environment: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

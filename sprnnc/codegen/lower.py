@@ -28,7 +28,6 @@ from sprnnc.schedule.choices import Activations, Encoding, Exchange, Tier, Unpac
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup
 
 _INPUTS_AHEAD = 4
-_RUNNING = "const bool running = t < ends[item % kGroups];  // past its length a column keeps its states"
 _STORAGE = {DType.FP32: "Float32", DType.FP16: "Float16", DType.BF16: "BFloat16"}
 
 
@@ -54,6 +53,7 @@ def lower_to_kernel(
         storage=_STORAGE[plan.dtype],
         flag_at=plan.flag_at_bytes,
         late_io=bool(recurrence.phases) and not levels[0].loops,
+        lag=recurrence.cell.output_lag,
         sums=_sums(plan),
         lamport=plan.choices.exchange.value is Exchange.LAMPORT,
         keeps_packed=plan.unpack is Unpack.EACH_STEP,
@@ -102,6 +102,10 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
     if reads_inputs(recurrence) or recurrence.input_products:
         constants.append(
             c("kInputsAhead", _INPUTS_AHEAD, "steps before its use that an input is brought into L2")
+        )
+    if recurrence.cell.output_lag:
+        constants.append(
+            c("kLag", recurrence.cell.output_lag, "steps that the last layer is behind the first")
         )
     constants += [
         c(f"kLanes{s.name}", s.lanes_per_row, f"lanes that share a row of {s.name}") for s in plan.spaces
@@ -307,20 +311,35 @@ def _final_loops(
     recurrence: Recurrence, spaces: dict[str, SpaceModel], fields: UnitFields
 ) -> tuple[SpaceLoop, ...]:
     """What ends a step: the output is known, then the states advance; those of ended columns stay."""
-    loops = []
+    loops, cell = [], recurrence.cell
     for space in recurrence.spaces:
-        statements = []
+        statements, lags = [], []
         read = fields.reader(space.name)
         if space == recurrence.output_space:
+            lags.append(cell.output_lag)
             value = c_expression(recurrence.output, read)
-            statements.append(f"u.result = running ? {value} : 0.0f;")
-        for state in recurrence.cell.states:
+            statements.append(f"u.result = {_running(cell.output_lag)} ? {value} : 0.0f;")
+        for state in cell.states:
             if state.space == space:
-                now = read(state.name)
-                statements.append(f"{now} = running ? {read(state.name + chr(39))} : {now};")
+                lags.append(cell.lag(state.name))
+                now, then = read(state.name), read(state.name + "'")
+                statements.append(f"{now} = {_running(lags[-1])} ? {then} : {now};")
         if statements:
-            loops.append(SpaceLoop(spaces[space.name], (_RUNNING, *statements)))
+            tests = [_running_test(lag) for lag in dict.fromkeys(sorted(lags))]
+            loops.append(SpaceLoop(spaces[space.name], (*tests, *statements)))
     return tuple(loops)
+
+
+def _running(lag: int) -> str:
+    return f"running_{lag}" if lag else "running"
+
+
+def _running_test(lag: int) -> str:
+    """Whether a column is within its length, for what is ``lag`` steps late."""
+    if not lag:
+        return "const bool running = t < ends[item % kGroups];  // past its length a column keeps its states"
+    late = f"t >= {lag} && t - {lag} < ends[item % kGroups]"
+    return f"const bool {_running(lag)} = {late};  // {lag} late"
 
 
 def _state_stores(
@@ -331,7 +350,7 @@ def _state_stores(
         stores = tuple(
             f"state_{fields.names(s.name)}[u.batch_column * {s.space.size} + u.unit] = "
             f"{fields.reader(space.name)(s.name)};"
-            for s in recurrence.cell.states
+            for s in recurrence.cell.kept_states
             if s.space == space
         )
         if stores:
@@ -356,7 +375,7 @@ def _arguments(recurrence: Recurrence, plan: Plan, names: Names) -> tuple[Argume
         if p.slots:
             arguments.append(a("const unsigned*", f"slots_{p.index}", f"slots_{p.index}"))
             arguments.append(a("const int*", f"slots_used_{p.index}", f"used_{p.index}"))
-    arguments += [a("float*", f"state_{names(s.name)}", f"state_{s.name}") for s in cell.states]
+    arguments += [a("float*", f"state_{names(s.name)}", f"state_{s.name}") for s in cell.kept_states]
     arguments.append(a("float*", "output", "y"))
     arguments += [a("unsigned*", f"exchange_{p.index}", f"exchange_{p.index}") for p in plan.phases]
     if plan.phases:

@@ -81,6 +81,7 @@ class SpaceModel:
     fields: tuple[Field, ...]
     parameters: tuple[Load, ...]
     states: tuple[Load, ...]
+    zeroed: tuple[str, ...]
     inputs: tuple[Load, ...]
 
 
@@ -175,6 +176,7 @@ class KernelModel:
     sums: str
     flag_at: int
     late_io: bool
+    lag: int
     lamport: bool
     keeps_packed: bool
     pins_lane: bool

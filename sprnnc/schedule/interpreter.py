@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sprnnc.cell.evaluate import evaluate, sparse_product
 from sprnnc.cell.ir import DType
+from sprnnc.cell.reference import runs
 from sprnnc.cell.storage import to_storage
 from sprnnc.layout.packing import unpack_dense
 from sprnnc.passes.recurrence import Phase, Recurrence
@@ -61,13 +62,17 @@ class PlanInterpreter:
         cell = self._recurrence.cell
         states = {s.name: np.ascontiguousarray(state[s.name].T, dtype=np.float32) for s in cell.states}
         outputs = []
-        for t, x_t in enumerate(x):
-            running = t < lengths
+        for t in range(len(x) + cell.output_lag if len(x) else 0):
+            x_t = x[min(t, len(x) - 1)]  # after the last input nobody who runs reads one
             environment = self._inputs(x_t.T.astype(np.float32)) | self._params | states
             self._step(environment, len(x_t))
-            outputs.append(np.where(running, evaluate(self._recurrence.output, environment), 0).T)
-            after = {s.name: environment[f"{s.name}'"] for s in cell.states}
-            states = {name: np.where(running, after[name], states[name]) for name in states}
+            if t >= cell.output_lag:
+                running = runs(t - cell.output_lag, lengths)
+                outputs.append(np.where(running, evaluate(self._recurrence.output, environment), 0).T)
+            states = {
+                name: np.where(runs(t - cell.lag(name), lengths), environment[f"{name}'"], value)
+                for name, value in states.items()
+            }
         shape = (len(x), x.shape[1], self._recurrence.output_space.size)
         y = np.stack(outputs).astype(np.float32) if outputs else np.zeros(shape, np.float32)
         return y, {name: value.T.copy() for name, value in states.items()}

@@ -39,10 +39,9 @@ def run_network_plan(
         if isinstance(step, Lookup):
             streams[step.to] = look_up(tables[step.to], streams[step.source])
             continue
-        prefix = f"{step.layer}."
-        own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+        own = {name: state[full] for name, full in step.states if full in state}
         streams[step.to], ends = run_part(step.part, streams[step.source], own)
-        after |= {prefix + name: value for name, value in ends.items()}
+        after |= {full: ends[name] for name, full in step.states}
     return streams[plan.output], after
 
 

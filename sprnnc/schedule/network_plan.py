@@ -11,9 +11,9 @@ around where it is read in the other direction: two reversed layers in a row nee
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import assert_never
 
+from sprnnc.cell.ir import Cell
 from sprnnc.cell.network import (
     Concat,
     Embedding,
@@ -26,16 +26,12 @@ from sprnnc.cell.network import (
     size_of,
 )
 from sprnnc.diagnostics import InternalError
+from sprnnc.passes.fuse import Fused
 from sprnnc.schedule.choices import Choice
+from sprnnc.schedule.network_parts import Group, Kernels, fused_cell
 
 OUTPUT = "$output"
 """The buffer of an output that no layer writes as it is; no layer has this name."""
-
-
-class Kernels(Enum):
-    """How layers become kernels."""
-
-    EACH = "one a layer"  # layers run one after another, each over all steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +55,16 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Runs the kernels of ``part`` from buffer ``source`` to buffer ``to``, with the states of ``layer``."""
+    """Runs the kernels of ``part`` from buffer ``source`` to buffer ``to``.
+
+    ``layer``: the layer, or the group of layers. ``states``: the part's name of each state and the network's.
+    """
 
     layer: str
     part: str
     source: str
     to: str
+    states: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,13 @@ Step = Join | Call | Lookup
 
 @dataclass(frozen=True, slots=True)
 class NetworkPlan:
-    """``steps`` in their order. The caller owns the buffers called ``input`` and ``output``."""
+    """``steps`` in their order. The caller owns the buffers called ``input`` and ``output``.
+
+    ``groups``: layers that one kernel runs together, as ``kernels`` says.
+    """
 
     kernels: Choice[Kernels]
+    groups: tuple[Group, ...]
     buffers: tuple[StreamBuffer, ...]
     steps: tuple[Step, ...]
     input: str
@@ -93,17 +97,27 @@ class NetworkPlan:
         return next(b.size for b in self.buffers if b.name == buffer)
 
 
-def plan_network(network: Network) -> NetworkPlan:
-    """The plan; pure. Raises InternalError where it breaks its own contract."""
+ONE_EACH = Choice(Kernels.EACH, "layers run one after another, each over all steps")
+
+
+def plan_network(
+    network: Network, kernels: Choice[Kernels] = ONE_EACH, groups: tuple[Group, ...] = ()
+) -> NetworkPlan:
+    """The plan; pure. Raises CannotFuse for groups that cannot be, InternalError for its own faults."""
     planner = _Planner({network.input.name: _Place(network.input.name, False)})
     planner.buffers.append(StreamBuffer(network.input.name, network.input.size))
     for embedding in network.embeddings:
         planner.embedding(embedding, network.input.name)
+    ahead = {group.layers[0]: group for group in groups}
+    grouped = {name for group in groups for name in group.layers}
     for layer in network.layers:
-        planner.layer(layer)
+        if layer.name in ahead:
+            planner.group(ahead[layer.name], fused_cell(network, kernels.value, ahead[layer.name]))
+        elif layer.name not in grouped:
+            planner.layer(layer)
     output = planner.buffer_of(network.output, False, OUTPUT)
-    kernels = Choice(Kernels.EACH, "a wavefront over (layer, time) is not built yet")
-    plan = NetworkPlan(kernels, tuple(planner.buffers), tuple(planner.steps), network.input.name, output)
+    buffers, steps = tuple(planner.buffers), tuple(planner.steps)
+    plan = NetworkPlan(kernels, groups, buffers, steps, network.input.name, output)
     verify(plan, network)
     return plan
 
@@ -131,8 +145,21 @@ class _Planner:
     def layer(self, layer: NetworkLayer) -> None:
         source = self.buffer_of(layer.operand, layer.reverse, f"{layer.name}.in")
         self.buffers.append(StreamBuffer(layer.name, layer.cell.output_space.size))
-        self.steps.append(Call(layer.name, layer.weights, source, layer.name))
+        states = tuple((s.name, f"{layer.name}.{s.name}") for s in layer.cell.states)
+        self.steps.append(Call(layer.name, layer.weights, source, layer.name, states))
         self.places[layer.name] = _Place(layer.name, layer.reverse)
+
+    def group(self, group: Group, fused: Fused) -> None:
+        """Layers in one kernel, which reads all its inputs side by side."""
+        inputs = fused.sources[0] if len(fused.sources) == 1 else Concat(fused.sources)
+        source = self.buffer_of(inputs, False, f"{group.name}.in")
+        to = group.output.name if isinstance(group.output, Stream) else group.name
+        self.buffers.append(StreamBuffer(to, size_of(group.output)))
+        self.steps.append(Call(group.name, group.name, source, to, fused.states))
+        if isinstance(group.output, Stream):
+            self.places[to] = _Place(to, False)
+        else:
+            self.made[group.output, False] = to
 
     def buffer_of(self, joined: Joined, turned: bool, name: str) -> str:
         """A buffer that holds ``joined`` in that direction: one that does already, or a new one."""
@@ -164,14 +191,18 @@ def verify(plan: NetworkPlan, network: Network) -> None:
     """Raises InternalError unless every layer runs once, on buffers that are whole by then."""
     written: dict[str, set[int]] = {plan.input: set(range(network.input.size))}
     layers = {layer.name: layer for layer in network.layers}
+    groups = {group.name: group for group in plan.groups}
     for step in plan.steps:
         if written.get(step.source) != set(range(plan.size(step.source))):
             raise InternalError("network", f"{step.source} is read before it is whole")
         columns = set(range(plan.size(step.source) if isinstance(step, Join) else plan.size(step.to)))
-        if isinstance(step, Call):
-            wanted = sum(v.space.size for v in layers.pop(step.layer).cell.inputs)
-            if plan.size(step.source) != wanted:
-                raise InternalError("network", f"{step.layer} reads {plan.size(step.source)} of {wanted}")
+        if isinstance(step, Call) and step.layer in groups:
+            cell = fused_cell(network, plan.kernels.value, groups[step.layer]).cell
+            for name in groups[step.layer].layers:
+                layers.pop(name)
+            _require_inputs(step, plan, cell)
+        elif isinstance(step, Call):
+            _require_inputs(step, plan, layers.pop(step.layer).cell)
         elif isinstance(step, Join):
             columns = {step.first + c for c in columns}
             if step.add and not columns <= written.get(step.to, set()):
@@ -181,9 +212,17 @@ def verify(plan: NetworkPlan, network: Network) -> None:
         raise InternalError("network", "a layer does not run, or the output is not whole")
 
 
+def _require_inputs(call: Call, plan: NetworkPlan, cell: Cell) -> None:
+    wanted, got = sum(v.space.size for v in cell.inputs), plan.size(call.source)
+    if got != wanted:
+        raise InternalError("network", f"{call.layer} reads {got} of {wanted}")
+
+
 def print_network_plan(plan: NetworkPlan, network: Network) -> str:
     """The decision, the buffers, and the steps in their order, one a line."""
-    lines = [f"kernels = {plan.kernels.value.value}  # {plan.kernels.reason}", ""]
+    lines = [f"kernels = {plan.kernels.text}  # {plan.kernels.reason}"]
+    lines += [f"{g.name} = {', '.join(g.layers)} in one kernel" for g in plan.groups]
+    lines.append("")
     lines += [f"buffer {b.name}[T, B, {b.size}]" for b in plan.buffers]
     lines += ["", *map(_step_text, plan.steps), "", f"output {plan.output} = {print_joined(network.output)}"]
     return "\n".join(lines) + "\n"

@@ -67,7 +67,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> Driver:
 
 @pytest.fixture(scope="module")
 def for_gpu() -> sprnnc.NetworkArtifact:
-    schedule = {"blocks": 2, "threads": 64, "input_products": "kernel"}
+    schedule = {"blocks": 2, "threads": 64, "input_products": "kernel", "kernels": "each"}
     return compile_small(target="sm_90", schedule=schedule)
 
 

@@ -29,7 +29,10 @@ def cell(name: str, words: str, inputs: int = 6) -> str:
 
 def test_a_chain_copies_nothing() -> None:
     plan = plan_network(network(cell("a", "on x"), cell("b", "on a"), output="b"))
-    assert plan.steps == (Call("a", "a", "x", "a"), Call("b", "b", "a", "b"))
+    assert plan.steps == (
+        Call("a", "a", "x", "a", (("h", "a.h"),)),
+        Call("b", "b", "a", "b", (("h", "b.h"),)),
+    )
     assert (plan.input, plan.output) == ("x", "b")
 
 
@@ -37,8 +40,8 @@ def test_only_a_change_of_direction_is_turned_around() -> None:
     plan = plan_network(network(cell("a", "reverse on x"), cell("b", "reverse on a"), output="b"))
     assert plan.steps == (
         Join("x", "a.in", 0, True, False),
-        Call("a", "a", "a.in", "a"),
-        Call("b", "b", "a", "b"),
+        Call("a", "a", "a.in", "a", (("h", "a.h"),)),
+        Call("b", "b", "a", "b", (("h", "b.h"),)),
         Join("b", OUTPUT, 0, True, False),
     )
 
