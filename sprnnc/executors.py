@@ -19,9 +19,9 @@ from sprnnc.cell.network_reference import run_network_reference
 from sprnnc.cell.reference import run_reference
 from sprnnc.diagnostics import fail
 from sprnnc.network_artifact import Compiled, NetworkArtifact, load
-from sprnnc.passes.phases import split_into_phases
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.interpreter import PlanInterpreter
+from sprnnc.schedule.joining import recurrence_of
 from sprnnc.schedule.network_interpreter import run_network_plan
 
 DEVICES = ("auto", "cuda", "sim", "plan", "reference")
@@ -134,7 +134,7 @@ def _plan(artifact: Compiled, x: Array, state: Mapping[str, Array]) -> tuple[Arr
 def _plan_of_layer(artifact: Artifact, x: Array, state: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
     cell = artifact.model.cell
     zeros = {s.name: np.zeros((artifact.plan.batch, s.space.size), np.float32) for s in cell.states}
-    interpreter = PlanInterpreter(split_into_phases(cell), artifact.plan, artifact.packed)
+    interpreter = PlanInterpreter(recurrence_of(cell, artifact.plan.choices), artifact.plan, artifact.packed)
     return interpreter.run(x, zeros | state)
 
 

@@ -14,7 +14,7 @@ from sprnnc.cell.ir import DType, Model
 from sprnnc.diagnostics import CompileError, fail
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choices, Fetch
-from sprnnc.schedule.choose import column_widths, default_width
+from sprnnc.schedule.widths import column_widths, default_width
 from sprnnc.target import Target
 
 _ALIGN_BYTES = 16
@@ -65,7 +65,9 @@ def fixed_memory(
     memory = _lay_out(columns, model.dtype, choices, batch)
     if memory.bytes > target.shared_bytes_per_block:
         raise _does_not_fit(columns, model.dtype, choices, batch, memory.bytes, target)
-    return memory
+    phases = zip(recurrence.phases, memory.phases, strict=True)
+    alone = tuple(dataclasses.replace(m, couriers=min(1, m.couriers)) if p.joined else m for p, m in phases)
+    return dataclasses.replace(memory, phases=alone)
 
 
 def _lay_out(columns: Sequence[int], dtype: DType, choices: Choices, batch: int) -> FixedMemory:
