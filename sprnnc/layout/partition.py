@@ -42,10 +42,6 @@ class SpacePartition:
     local: IntArray
     owned: bool = True
 
-    @property
-    def units_per_block(self) -> int:
-        return int(self.unit.shape[1])
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partition:

@@ -138,3 +138,16 @@ def test_nan_and_inf_of_the_inputs_flow_as_in_the_reference() -> None:
     assert np.isnan(expected.y).any() and np.isfinite(expected.y).any()
     np.testing.assert_array_equal(np.isnan(run.y), np.isnan(expected.y))
     np.testing.assert_allclose(run.y, expected.y, atol=1e-5)
+
+
+@pytest.mark.parametrize("way", [{}, {"fetch": "threads"}], ids=str)
+def test_lengths_and_fewer_columns_than_compiled(way: dict[str, str]) -> None:
+    artifact = joined(MIXED, 9, schedule=way | {"steps_per_launch": 5})
+    x, lengths = draw_input(artifact, 12)[:, :3].copy(), [12, 0, 7]
+    x[7:, 2] = np.nan  # nobody reads what lies past an end
+    expected = sprnnc.execute(artifact, x, lengths=lengths, device="reference")
+    for device in ("plan", "sim"):
+        run = sprnnc.execute(artifact, x, lengths=lengths, device=device)
+        np.testing.assert_allclose(run.y, expected.y, atol=1e-5)
+        for name, state in expected.state.items():
+            np.testing.assert_allclose(run.state[name], state, atol=1e-5)

@@ -56,6 +56,15 @@ def test_export_commands_run(folder: Path) -> None:
         assert main(arguments) == 0, line
 
 
+def test_running_commands_and_python_run(folder: Path) -> None:
+    page = (ROOT / "docs/running.md").read_text(encoding="utf-8")
+    for line in "".join(blocks(page, "sh")).splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "sprnnc"
+        assert main(arguments) == 0, line
+    exec("".join(blocks(page, "python")), {})
+
+
 def test_export_page_names_real_functions(folder: Path) -> None:
     assert main("compile examples/lstm.sprnn --random-weights 1 -o lstm.sprnnx".split()) == 0
     assert main("export lstm.sprnnx -o c".split()) == 0

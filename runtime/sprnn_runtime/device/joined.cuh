@@ -5,9 +5,10 @@
 namespace sprnn {
 
 // Lays out COLUMNS values of an operand of LENGTH for all steps at once: [steps][GROUPS][LENGTH][WIDTH] batch
-// columns, value `k` at `places[k]`. Columns beyond BATCH are zero.
-template <class Storage, int COLUMNS, int BATCH, int WIDTH, int GROUPS, int LENGTH, class OperandAt>
-__device__ __forceinline__ void lay_out_operand(const int* places, OperandAt operand_at, unsigned* out, int steps) {
+// columns, value `k` at `places[k]`. Columns from `batch` on are zero.
+template <class Storage, int COLUMNS, int WIDTH, int GROUPS, int LENGTH, class OperandAt>
+__device__ __forceinline__ void lay_out_operand(const int* places, OperandAt operand_at, unsigned* out, int steps,
+                                                int batch) {
   constexpr int per_word = Storage::columns_per_word, row_words = WIDTH / per_word;
   Words<row_words>* rows = reinterpret_cast<Words<row_words>*>(out);
   for (int line = blockIdx.x; line < steps * GROUPS; line += gridDim.x) {
@@ -15,7 +16,7 @@ __device__ __forceinline__ void lay_out_operand(const int* places, OperandAt ope
     for (int k = threadIdx.x; k < COLUMNS; k += blockDim.x) {
       float value[WIDTH];
 #pragma unroll
-      for (int c = 0; c < WIDTH; ++c) value[c] = first + c < BATCH ? operand_at(t, first + c, k) : 0.0f;
+      for (int c = 0; c < WIDTH; ++c) value[c] = first + c < batch ? operand_at(t * batch + first + c, k) : 0.0f;
       Words<row_words> row;
 #pragma unroll
       for (int w = 0; w < row_words; ++w) row.w[w] = Storage::encode(value[w * per_word], value[(w + 1) * per_word - 1]);
