@@ -1,4 +1,4 @@
-"""What is made of inputs before the loop: one kernel each, with a functor that evaluates it at (column, k)."""
+"""What is made of inputs before the loop: a kernel each, with a functor that evaluates it at (column, k)."""
 
 from __future__ import annotations
 

@@ -89,6 +89,19 @@ def test_what_cannot_join_is_refused(equation: str, unused: str, why: str) -> No
     assert diagnostic.code == "E404" and why in diagnostic.message
 
 
+def test_inputs_that_do_not_fit_as_well_are_refused_with_the_way_out() -> None:
+    with pytest.raises(CompileError) as raised:
+        sprnnc.compile(
+            source(inputs=60000),
+            random_weights=0,
+            batch=4,
+            target="sm_90",
+            schedule={"input_products": "joined"},
+        )
+    (diagnostic,) = raised.value.diagnostics
+    assert diagnostic.code == "E410" and "input_products = library" in (diagnostic.help or "")
+
+
 def test_a_kernel_with_too_few_registers_multiplies_before_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Builds are made to spill as long as products are joined."""
     build = nvrtc.build_cubin
