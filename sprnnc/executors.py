@@ -20,9 +20,9 @@ from sprnnc.cell.network_reference import run_network_reference
 from sprnnc.cell.reference import run_reference
 from sprnnc.diagnostics import fail
 from sprnnc.network_artifact import Compiled, NetworkArtifact, load
-from sprnnc.passes.phases import split_into_phases
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.interpreter import PlanInterpreter
+from sprnnc.schedule.joining import recurrence_of
 from sprnnc.schedule.network_interpreter import run_network_plan
 
 DEVICES = ("auto", "cuda", "sim", "plan", "reference")
@@ -144,7 +144,7 @@ def _plan_of_layer(
 ) -> tuple[Array, dict[str, Array]]:
     cell = artifact.model.cell
     zeros = {s.name: np.zeros((x.shape[1], s.space.size), np.float32) for s in cell.states}
-    interpreter = PlanInterpreter(split_into_phases(cell), artifact.plan, artifact.packed)
+    interpreter = PlanInterpreter(recurrence_of(cell, artifact.plan.choices), artifact.plan, artifact.packed)
     y, after = interpreter.run(x, zeros | state, lengths)
     return y, {s.name: after[s.name] for s in cell.kept_states}
 

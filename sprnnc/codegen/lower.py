@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from sprnnc.cell.ir import DType, Expr, Ref, walk
 from sprnnc.codegen.expressions import c_expression, offset
-from sprnnc.codegen.inputs import input_product_model
+from sprnnc.codegen.inputs import input_product_model, joined_operand_model
 from sprnnc.codegen.model import (
     Argument,
     Constant,
@@ -45,8 +45,9 @@ def lower_to_kernel(
     )
     levels = tuple(
         LevelModel(phase, _loops(recurrence, level, spaces, fields))
-        for level, phase in enumerate((None, *phases))
+        for level, phase in enumerate((None, *phases[: len(recurrence.exchanges)]))
     )
+    joined = recurrence.joined
     return KernelModel(
         banner=banner,
         helpers=helpers,
@@ -54,6 +55,7 @@ def lower_to_kernel(
         flag_at=plan.flag_at_bytes,
         late_io=bool(recurrence.phases) and not levels[0].loops,
         lag=recurrence.cell.output_lag,
+        fetches=any(s.inputs for s in spaces.values()),
         sums=_sums(plan),
         lamport=plan.choices.exchange.value is Exchange.LAMPORT,
         keeps_packed=plan.unpack is Unpack.EACH_STEP,
@@ -62,6 +64,12 @@ def lower_to_kernel(
         input_products=tuple(
             input_product_model(recurrence, product, names) for product in recurrence.input_products
         ),
+        joined_operands=tuple(
+            joined_operand_model(recurrence, joined, product, names)
+            for product in recurrence.joined_products
+            if joined
+        ),
+        joined=phases[-1] if joined else None,
         spaces=tuple(spaces.values()),
         phases=phases,
         levels=levels,
@@ -82,8 +90,11 @@ def helper_files(recurrence: Recurrence, plan: Plan) -> tuple[str, ...]:
         files += ["gather.cuh", "gather_tiles.cuh"] if plan.tile.values > 1 else ["gather.cuh"]
         files.append("exchange.cuh")
         files += ["bulk.cuh"] if any(p.couriers for p in plan.phases) else []
-        by_threads = any(not p.couriers for p in plan.phases)
+        by_threads = any(not p.couriers for p in plan.exchanges)
         files += ["lamport.cuh" if lamport else "barrier.cuh"] if by_threads else []
+    if recurrence.joined:
+        files.append("joined.cuh")
+        files += ["bulk_joined.cuh"] if plan.phases[0].couriers else []
     if recurrence.input_products:
         files.append("input_product.cuh")
     return tuple(files)
@@ -124,8 +135,8 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
         constants.append(c("kInFlight", plan.loads_in_flight, "slots whose operand is loaded at once"))
     if choices.exchange.value is Exchange.BARRIER and recurrence.phases:
         constants.append(c("kBlocks", choices.blocks.value, "one block an SM, all resident"))
-        constants.append(c("kPhases", len(recurrence.phases), "exchanges a step"))
-    elif any(not p.couriers for p in plan.phases):
+        constants.append(c("kPhases", len(recurrence.exchanges), "exchanges a step"))
+    elif any(not p.couriers for p in plan.exchanges):
         constants.append(c("kPolls", choices.polls_in_flight.value, "polls of a thread in flight"))
     if choices.exchange.value is Exchange.LAMPORT and recurrence.phases:
         constants.append(
@@ -140,10 +151,15 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
 
 def _phase_constants(p: PhasePlan, plan: Plan) -> list[Constant]:
     c, i = Constant, p.index
+    of_what = f"of inputs that phase {i} multiplies" if p.joined else f"that phase {i} exchanges"
     chunks = p.columns * plan.row_bytes // p.chunk_bytes
     pad = (p.positions - p.columns) * plan.row_bytes // p.chunk_bytes
     constants = [
-        c(f"kLength{i}", p.columns, f"values that phase {i} exchanges, of one column"),
+        c(
+            f"kLength{i}",
+            p.columns,
+            f"values {of_what}, of one column",
+        ),
         c(f"kPositions{i}", p.positions, "the same, then the null positions and alignment"),
         c(f"kChunks{i}", chunks, f"{p.chunk_bytes}-byte chunks of one column group of a slot"),
         c(f"kPadChunks{i}", pad, "chunks of zeros that follow a group in shared memory"),
@@ -165,7 +181,7 @@ def _phase_model(
             fields.reader(v.space.name)(v.name),
             f"u.batch_column / kWidth * kLength{p.index} + {offset(phase.first_column(v.name))}u.position",
         )
-        for v in phase.published
+        for v in ([] if phase.joined else phase.published)
     )
     return PhaseModel(
         index=p.index,
@@ -190,6 +206,8 @@ def _phase_model(
         slot=_slot(p, plan),
         row_groups=_row_group_models(phase, p, plan, fields),
         publications=publications,
+        chunks=f"Chunks<kGroups, kChunks{p.index}, kPadChunks{p.index}, {p.chunk_bytes // 4}, kThreads>",
+        step_words=f"(kGroups * kLength{p.index} * (kWidth / Storage::columns_per_word))",
     )
 
 
@@ -377,7 +395,10 @@ def _arguments(recurrence: Recurrence, plan: Plan, names: Names) -> tuple[Argume
             arguments.append(a("const int*", f"slots_used_{p.index}", f"used_{p.index}"))
     arguments += [a("float*", f"state_{names(s.name)}", f"state_{s.name}") for s in cell.kept_states]
     arguments.append(a("float*", "output", "y"))
-    arguments += [a("unsigned*", f"exchange_{p.index}", f"exchange_{p.index}") for p in plan.phases]
+    if plan.joined:
+        i = plan.joined.index
+        arguments.append(a("const unsigned*", f"joined_{i}", f"joined_{i}"))
+    arguments += [a("unsigned*", f"exchange_{p.index}", f"exchange_{p.index}") for p in plan.exchanges]
     if plan.phases:
         if plan.choices.exchange.value is Exchange.BARRIER:
             arguments.append(a("unsigned*", "arrivals", "arrivals"))

@@ -24,21 +24,37 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
-class InputProductModel:
-    """One kernel that multiplies an input by a matrix for all steps at once.
+class OperandModel:
+    """A functor that evaluates an operand made of inputs; ``value`` follows ``statements``."""
 
-    ``operand`` follows ``statements``.
-    """
-
-    kernel: str
     functor: str
-    equation: str
-    arguments: tuple[Argument, ...]
     captured: tuple[Argument, ...]
     statements: tuple[str, ...]
-    operand: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputProductModel:
+    """One kernel that multiplies an input by a matrix for all steps at once."""
+
+    kernel: str
+    equation: str
+    arguments: tuple[Argument, ...]
+    operand: OperandModel
     rows: int
     cols: int
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedOperandModel:
+    """One kernel that lays out ``cols`` of the ``length`` values of a joined phase's operand, every step."""
+
+    kernel: str
+    equation: str
+    arguments: tuple[Argument, ...]
+    operand: OperandModel
+    cols: int
+    length: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +150,10 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class PhaseModel:
-    """One exchange and its products. ``arrived`` is the call that says whether the operand came."""
+    """One exchange and its products, or those of the inputs, which have no publications.
+
+    ``chunks``: the C type of what a thread copies of the inputs; ``step_words``: words of one step's operand.
+    """
 
     index: int
     title: str
@@ -156,6 +175,8 @@ class PhaseModel:
     totals: tuple[Total, ...]
     row_groups: tuple[RowGroupModel, ...]
     publications: tuple[Publication, ...]
+    chunks: str
+    step_words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +189,7 @@ class LevelModel:
 
 @dataclass(frozen=True, slots=True)
 class KernelModel:
-    """A whole source file. ``sums``: the C type of a lane's sums of a row."""
+    """A whole source file. ``sums``: the C type of a lane's sums of a row; ``fetches``: a unit has inputs."""
 
     banner: tuple[str, ...]
     helpers: tuple[tuple[str, str], ...]
@@ -177,11 +198,14 @@ class KernelModel:
     flag_at: int
     late_io: bool
     lag: int
+    fetches: bool
     lamport: bool
     keeps_packed: bool
     pins_lane: bool
     constants: tuple[Constant, ...]
     input_products: tuple[InputProductModel, ...]
+    joined_operands: tuple[JoinedOperandModel, ...]
+    joined: PhaseModel | None
     spaces: tuple[SpaceModel, ...]
     phases: tuple[PhaseModel, ...]
     levels: tuple[LevelModel, ...]

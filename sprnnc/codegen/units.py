@@ -30,10 +30,10 @@ class UnitFields:
         r = self.recurrence
         level = {e.equation.target: e.level for e in r.equations}
         reads: list[tuple[Expr, int]] = [(e.equation.value, e.level) for e in r.equations]
-        after = len(r.phases) + 1
+        after = len(r.exchanges) + 1
         reads.append((r.output, after))
         reads += [(Ref(f"{s.name}'", s.space), after) for s in r.cell.states]
-        reads += [(Ref(v.name, v.space), after) for phase in r.phases for v in phase.published]
+        reads += [(Ref(v.name, v.space), after) for phase in r.exchanges for v in phase.published]
         kept = set()
         for value, at in reads:
             for node in walk(value):

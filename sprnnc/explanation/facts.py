@@ -12,10 +12,10 @@ from sprnnc.explanation.orders import OrderCost, lay_out_orders
 from sprnnc.layout.partition import IntArray
 from sprnnc.layout.tile import ONE_VALUE
 from sprnnc.measurement import Measurement
-from sprnnc.passes.phases import split_into_phases
 from sprnnc.passes.recurrence import Phase, Recurrence
 from sprnnc.prediction import gather_of, prediction_of
 from sprnnc.schedule.banks import GatherCost
+from sprnnc.schedule.joining import recurrence_of
 from sprnnc.schedule.plan import PhasePlan
 from sprnnc.schedule.predict import Prediction
 from sprnnc.schedule.registers import slot_format
@@ -68,7 +68,7 @@ def gather_facts(
 ) -> Facts:
     """The facts; with ``compare_orders`` every matrix is laid out three times more."""
     plan = artifact.plan
-    recurrence = split_into_phases(artifact.model.cell)
+    recurrence = recurrence_of(artifact.model.cell, plan.choices)
     target = find_target(plan.target)
     orders = lay_out_orders(artifact, recurrence, target) if compare_orders else {}
     phases = {

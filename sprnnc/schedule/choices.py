@@ -39,10 +39,11 @@ class Fetch(Enum):
 
 
 class InputProducts(Enum):
-    """What multiplies the inputs of all steps before the loop."""
+    """What multiplies the inputs: before the loop, for all steps, or in it."""
 
     LIBRARY = "library"  # the GPU vendor's, where the runtime finds it; otherwise the kernel
     KERNEL = "kernel"  # one of the artifact's own, the same on every machine
+    JOINED = "joined"  # the recurrence itself, non-zero by non-zero, while a block waits for the others
 
 
 class UnitOrder(Enum):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -23,6 +23,8 @@ from sprnnc.schedule.choices import (
     Unpack,
 )
 from sprnnc.schedule.indices import decide_indices
+from sprnnc.schedule.joining import LIBRARY_REASON, as_chosen, decide_joining, why_never_joined
+from sprnnc.schedule.widths import column_widths, default_width
 from sprnnc.target import Target
 
 MAX_BATCH = 64
@@ -58,11 +60,19 @@ def choose(
     if errors:
         raise CompileError(tuple(errors))
     choices = Choices(**made)
-    indices = decide_indices(model, recurrence, choices, batch, target)
+    way = decide_joining(model, recurrence, choices, batch, target)
+    choices = dataclasses.replace(choices, input_products=way)
+    if way.value is InputProducts.JOINED and (why := why_never_joined(recurrence)):
+        raise _cannot_be("input_products", "joined", why, entries)
+    indices = decide_indices(model, as_chosen(recurrence, choices), choices, batch, target)
     if choices.indices.value is Indices.BLOCK and indices.value is Indices.VALUE:
-        span = next(e.span for e in reversed(entries) if e.name == "indices")
-        raise CompileError((Diagnostic("E404", f"indices = block cannot be: {indices.reason}", span),))
+        raise _cannot_be("indices", "block", indices.reason, entries)
     return dataclasses.replace(choices, indices=indices)
+
+
+def _cannot_be(name: str, value: str, why: str, entries: Sequence[ScheduleEntry]) -> CompileError:
+    span = next(e.span for e in reversed(entries) if e.name == name)
+    return CompileError((Diagnostic("E404", f"{name} = {value} cannot be: {why}", span),))
 
 
 def with_fewer_threads(choices: Choices) -> Choices | None:
@@ -85,17 +95,6 @@ def _contradictions(made: dict[str, Choice[Any]], target: Target) -> list[Diagno
         why = "the copy engine is not ordered after a barrier of threads"
         return [Diagnostic("E404", f"fetch = bulk with exchange = barrier cannot be: {why}")]
     return []
-
-
-def column_widths(dtype: DType) -> tuple[int, ...]:
-    """Batch columns that one load of 4, 8 or 16 bytes holds."""
-    return tuple(n // dtype.size_bytes for n in (4, 8, 16))
-
-
-def default_width(dtype: DType, batch: int) -> int:
-    """The narrowest load that holds the batch, or the widest there is."""
-    widths = column_widths(dtype)
-    return next((w for w in widths if w >= batch), widths[-1])
 
 
 def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Target) -> dict[str, Choice[Any]]:
@@ -138,9 +137,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
             8,
             "fp16 additions in a row before fp32 takes over: more precise than rounding the output",
         ),
-        "input_products": Choice(
-            InputProducts.LIBRARY, "one dense product of all steps, which vendors make fast"
-        ),
+        "input_products": Choice(InputProducts.LIBRARY, LIBRARY_REASON),
         "steps_per_launch": Choice(
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
         ),

@@ -1,8 +1,9 @@
 """Predicts the time of a step by part, from a plan, its slots and the measured constants of its target.
 
 Exchange, gather, reduction and activation of a phase wait for each other, and phases too: everything
-adds up. The gather's cycles are those of the layout's own estimate (``layout/cycles.py``), but
-counted from the very slots, block by block; a step waits for the slowest block.
+adds up, but for products of the inputs that a block gathers while it waits for others. The gather's cycles
+are those of the layout's own estimate (``layout/cycles.py``), but counted from the very slots, block by
+block; a step waits for the slowest block.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sprnnc.layout.cycles import (
 from sprnnc.passes.recurrence import Phase, Recurrence
 from sprnnc.schedule.banks import GatherCost
 from sprnnc.schedule.choices import Activations, Tier
+from sprnnc.schedule.joining import wait_cycles
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup, Segment
 from sprnnc.schedule.registers import slot_instructions
 from sprnnc.target import Target
@@ -40,13 +42,17 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Microseconds of one step. ``bounds``: what decides the gather of each phase."""
+    """Microseconds of one step. ``bounds``: what decides the gather of each phase.
+
+    ``meanwhile``: what products of the inputs take within the exchange; the rest of them is in ``gather``.
+    """
 
     exchange: float
     gather: float
     reduce: float
     activation: float
     bounds: tuple[Bound, ...]
+    meanwhile: float = 0.0
 
     @property
     def floor(self) -> float:
@@ -80,16 +86,22 @@ def predict(
     ``used``: slots that each rank of each warp needs, [blocks, gather_warps, ranks], by phase, and
     ``costs``: what their loads cost. A phase without slots is in neither.
     """
-    floors = [target.exchange_floor_us(plan.exchange_bytes(p)) for p in plan.phases]
+    floors = [target.exchange_floor_us(plan.exchange_bytes(p)) for p in plan.exchanges]
     measured = [f for f in floors if f is not None]
     if target.clock_ghz is None or len(measured) < len(floors):
         return None
-    gather = reduce = 0.0
+    gather = reduce = meanwhile = 0.0
     bounds = []
     for phase, model in zip(plan.phases, recurrence.phases, strict=True):
         if phase.slots:
             work = _work(plan, phase, model, used[phase.index], costs[phase.index])
             slots_alone, everything = work.bounds(reducing=False), work.bounds(reducing=True)
+            if phase.joined:
+                taken = everything.cycles + work.latency
+                wait = wait_cycles(target, plan.exchange_bytes(plan.phases[0]), plan.choices)
+                meanwhile = min(taken, wait or 0)
+                gather += taken - meanwhile
+                continue
             gather += slots_alone.cycles
             reduce += everything.cycles - slots_alone.cycles + work.latency
             bounds.append(slots_alone.decides)
@@ -101,6 +113,7 @@ def predict(
         reduce=reduce / cycles_a_us,
         activation=_LEVEL_CYCLES[plan.choices.activations.value] * len(levels) / cycles_a_us,
         bounds=tuple(bounds),
+        meanwhile=meanwhile / cycles_a_us,
     )
 
 

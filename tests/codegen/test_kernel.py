@@ -131,19 +131,23 @@ def test_nan_and_inf_flow_as_in_the_reference(device: str) -> None:
     np.testing.assert_allclose(run.y, expected.y, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "exchange"), [("elman_tanh", "lamport"), ("lstm_projection", "barrier")])
-def test_golden(name: str, exchange: str, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(("name", "golden", "schedule"), [
+    ("elman_tanh", "lamport", {"exchange": "lamport"}),
+    ("lstm_projection", "barrier", {"exchange": "barrier"}),
+    ("elman_relu", "joined", {"input_products": "joined"}),
+])  # fmt: skip
+def test_golden(name: str, golden: str, schedule: dict[str, str], request: pytest.FixtureRequest) -> None:
     artifact = sprnnc.compile(
         ROOT / f"examples/{name}.sprnn",
         random_weights=1,
         batch=3,
         target="sim",
         dtype="fp16",
-        schedule={"exchange": exchange, "register_slots": 6},
+        schedule={"register_slots": 6} | schedule,
     )
     text = artifact.kernel_source
     own = text[: text.index("// ---- ptx.cuh")] + text[text.index("// ---- this kernel") :]
-    path = GOLDEN / f"{name}_{exchange}.cu"
+    path = GOLDEN / f"{name}_{golden}.cu"
     if request.config.getoption("--update-golden"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(own, encoding="utf-8")
