@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sprnnc.artifact import Artifact
 from sprnnc.layout.partition import IntArray
-from sprnnc.schedule.joining import recurrence_of
 from sprnnc.schedule.banks import GatherCost, gather_cost
+from sprnnc.schedule.joining import recurrence_of
 from sprnnc.schedule.plan import PhasePlan
 from sprnnc.schedule.predict import Prediction, predict
 from sprnnc.schedule.slot_words import unpack_slots
@@ -42,7 +42,9 @@ def prediction_of(artifact: Artifact) -> Prediction | None:
     gathers = {p.index: gather_of(artifact, p) for p in plan.phases if p.slots}
     used = {i: g.used for i, g in gathers.items()}
     costs = {i: g.cost for i, g in gathers.items()}
-    return predict(plan, recurrence_of(artifact.model.cell, plan.choices), find_target(plan.target), used, costs)
+    return predict(
+        plan, recurrence_of(artifact.model.cell, plan.choices), find_target(plan.target), used, costs
+    )
 
 
 def predicted_us(artifacts: Iterable[Artifact]) -> float | None:

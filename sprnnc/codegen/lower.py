@@ -187,6 +187,7 @@ def _phase_model(
         index=p.index,
         title="; ".join(f"{q.weight} @ {q.operand}" for q in phase.products),
         chunk_words=p.chunk_bytes // 4,
+        polls=_polls(p, plan),
         couriers=p.couriers,
         gather_warps=f"kGatherWarps{p.index}",
         guard=_guard(p.gather_warps, plan),
@@ -209,6 +210,13 @@ def _phase_model(
         chunks=f"Chunks<kGroups, kChunks{p.index}, kPadChunks{p.index}, {p.chunk_bytes // 4}, kThreads>",
         step_words=f"(kGroups * kLength{p.index} * (kWidth / Storage::columns_per_word))",
     )
+
+
+def _polls(p: PhasePlan, plan: Plan) -> str:
+    """Polls of a thread in flight: no more than it has chunks to look at."""
+    chunks = plan.groups * p.columns * plan.row_bytes // p.chunk_bytes
+    most = -(-chunks // plan.choices.threads.value)
+    return "kPolls" if plan.choices.polls_in_flight.value <= most else str(most)
 
 
 def _guard(warps: int, plan: Plan) -> str:

@@ -158,6 +158,7 @@ class PhaseModel:
     index: int
     title: str
     chunk_words: int
+    polls: str
     couriers: int
     gather_warps: str
     guard: str

@@ -311,7 +311,7 @@ class _Layer:
 
 
 def _parts(joined: Joined, first: int, inside: set[str]) -> Iterator[tuple[Joined, int]]:
-    """What is multiplied by columns of its own, and from which on; a sum falls apart at the group's border."""
+    """What is multiplied by columns of its own, and from which on; the group's border splits a sum."""
     if not any(s.name in inside for s in streams_of(joined)):
         yield joined, first
         return

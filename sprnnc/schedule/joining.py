@@ -25,6 +25,9 @@ from sprnnc.target import Target
 
 _SPARSE = 0.5  # denser than that, a dense product is faster whatever the sizes
 _PADDED = 1.1  # slots for each non-zero, about
+# Microseconds that a step takes longer with joined products, however few (H200: LSTM 512 and 1024 take
+# 0.18 to 0.25 more at 1 and 4 columns): they keep the warps busy that would ask for what others publish.
+_JOINED_US = 0.2
 LIBRARY_REASON = "one dense product of all steps, which vendors make fast"
 
 
@@ -102,7 +105,18 @@ def _why_not(model: Model, recurrence: Recurrence, choices: Choices, batch: int,
     )
     if both - alone > wait:
         return f"in the loop it takes about {both - alone} cycles, and a block waits for {wait}"
+    before = _dense_us(joined, batch, target)
+    if before is not None and before < _JOINED_US:
+        return f"it takes {before:.2f} us a step of a long sequence, and joined about {_JOINED_US} us"
     return ""
+
+
+def _dense_us(joined: Recurrence, batch: int, target: Target) -> float | None:
+    """Microseconds a step that a library takes for the products."""
+    if target.dense_tflops is None:
+        return None
+    values = sum(p.row_count * p.cols.size for p in joined.joined_products)
+    return 2e-6 * values * batch / target.dense_tflops
 
 
 def _all_dense(model: Model, recurrence: Recurrence) -> bool:

@@ -40,15 +40,23 @@ def source(w: str = "sparse(0.1)", u: str = "sparse(0.1)", inputs: int = 512, hi
     return ELMAN.format(w=w, u=u, inputs=inputs, hidden=hidden)
 
 
-def decided(text: str, target: str = "sm_90", **schedule: object) -> Choice[InputProducts]:
+def decided(
+    text: str, target: str = "sm_90", dense_tflops: float = 5, **schedule: object
+) -> Choice[InputProducts]:
+    """``dense_tflops``: of a library that is slow enough for joined products to be worth it."""
     model = check(parse(text), source=text)
-    device = find_target(target)
+    device = replace(find_target(target), dense_tflops=dense_tflops)
     return choose(model, split_into_phases(model.cell), 4, device, schedule).input_products
 
 
 def test_sparse_matrices_that_fit_into_the_wait_join() -> None:
     choice = decided(source())
     assert choice.value is InputProducts.JOINED and "than a block waits" in choice.reason
+
+
+def test_what_a_library_multiplies_in_less_time_does_not() -> None:
+    choice = decided(source(), dense_tflops=250)
+    assert choice.value is InputProducts.LIBRARY and "it takes 0.01 us a step" in choice.reason
 
 
 @pytest.mark.parametrize(("text", "why"), [
