@@ -59,8 +59,8 @@ def execute(
     """Runs ``x`` float32 [T, B, I] from ``state`` (by name, [B, size]; missing ones are zero).
 
     B is at most the compiled batch. ``lengths``: B whole numbers from 0 to T; past its length a column's y is
-    zero and its states stay, as with the packed sequences of PyTorch. The states of a network are called
-    ``layer.state``; for now it takes no lengths, and all columns that were compiled.
+    zero and its states stay, as with the packed sequences of PyTorch; a reversed layer begins with each
+    column's own last step. The states of a network are called ``layer.state``.
 
     ``device``: ``auto`` takes the GPU, then sim, then the reference. ``seed`` picks sim's order of
     threads. Raises CompileError E601 for an unknown device, E604 for an ``x``, a state or lengths of the
@@ -72,7 +72,7 @@ def execute(
     x = _checked_input(loaded, x)
     state = _checked_state(loaded, {} if state is None else state, x.shape[1])
     if lengths is not None:
-        lengths = _checked_lengths(loaded, lengths, x)
+        lengths = checked_lengths(lengths, x.shape[1], x.shape[0])
     began = time.perf_counter()
     y, after, used, note = _run(loaded, x, state, lengths, device, seed)
     seconds = time.perf_counter() - began
@@ -122,7 +122,7 @@ def _reference(
     if isinstance(artifact, NetworkArtifact):
         tensors = {name: part.tensors for name, part in artifact.parts.items()}
         tables = {name: {"table": table} for name, table in artifact.tables.items()}
-        return run_network_reference(artifact.network, tensors | tables, x, state)
+        return run_network_reference(artifact.network, tensors | tables, x, state, lengths)
     return run_reference(artifact.model.cell, artifact.tensors, x, state, lengths)
 
 
@@ -136,13 +136,13 @@ def _plan(
         return _plan_of_layer(artifact, x, given, lengths)
 
     def run_part(part: str, x: Array, own: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-        return _plan_of_layer(artifact.parts[part], x, own)
+        return _plan_of_layer(artifact.parts[part], x, own, lengths)
 
-    return run_network_plan(artifact.plan, run_part, artifact.tables, x, given)
+    return run_network_plan(artifact.plan, run_part, artifact.tables, x, given, lengths)
 
 
 def _plan_of_layer(
-    artifact: Artifact, x: Array, state: dict[str, Array], lengths: Array | None = None
+    artifact: Artifact, x: Array, state: dict[str, Array], lengths: Array | None
 ) -> tuple[Array, dict[str, Array]]:
     cell = artifact.model.cell
     zeros = {s.name: np.zeros((x.shape[1], s.space.size), np.float32) for s in cell.states}
@@ -154,9 +154,8 @@ def _checked_input(artifact: Compiled, x: Any) -> Any:
     """``x`` as it is, or as an array where it is a list."""
     x = _as_array(x, "input")
     most, size = artifact.manifest.batch, artifact.manifest.input_size
-    least = most if isinstance(artifact, NetworkArtifact) else 1
     expected = f"[T, {most}, {size}]"
-    if x.ndim != 3 or not least <= x.shape[1] <= most or x.shape[2] != size:
+    if x.ndim != 3 or not 1 <= x.shape[1] <= most or x.shape[2] != size:
         raise fail("E604", f"input has shape {list(x.shape)}, expected {expected}")
     if x.shape[0] == 0:
         raise fail("E604", f"input has no time steps, expected {expected} with T at least 1")
@@ -177,12 +176,6 @@ def _checked_state(artifact: Compiled, state: Any, batch: int) -> dict[str, Any]
         if list(array.shape) != expected:
             raise fail("E604", f"state '{name}' has shape {list(array.shape)}, expected {expected}")
     return arrays
-
-
-def _checked_lengths(artifact: Compiled, lengths: Any, x: Array) -> Array:
-    if isinstance(artifact, NetworkArtifact):
-        raise fail("E604", "a network of layers takes no lengths yet", help="compile a layer alone")
-    return checked_lengths(lengths, x.shape[1], x.shape[0])
 
 
 def _owner(artifact: Compiled) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sprnn_runtime.manifest import BATCH, STEPS, Manifest
 from sprnn_runtime.manifest import VERSION as FORMAT_VERSION
-from sprnn_runtime.manifest import Manifest
-from sprnn_runtime.program import state_buffer, table_buffer
+from sprnn_runtime.program import LENGTHS_BUFFER, state_buffer, table_buffer
 
 from sprnnc.artifact import Artifact
 from sprnnc.cell.ir import Model
@@ -106,19 +106,20 @@ def _manifest(
             },
             "buffers": [
                 *_streams(plan, request.batch),
+                {"name": LENGTHS_BUFFER, "role": "lengths", "dtype": "int32", "shape": [request.batch]},
                 *_state_buffers(network, request.batch),
                 *_table_buffers(network),
             ],
-            "kernels": [_kernel(name, request.target) for name in ("join", "look_up")],
+            "kernels": [_kernel(name, request.target) for name in ("join_columns", "look_up")],
             "files": {},
         }
     )
 
 
 def _kernel(name: str, target: Target) -> dict[str, Any]:
-    """One whose arguments are the program's to say."""
+    """One whose arguments are the program's to say, but for the numbers of the call."""
     grid = {"grid": 4 * target.sms, "block": JOIN_THREADS, "shared_bytes": 0, "cooperative": False}
-    return {"name": name, **grid, "args": []}
+    return {"name": name, **grid, "args": [STEPS, BATCH]}
 
 
 def _table_buffers(network: Network) -> Iterator[dict[str, Any]]:

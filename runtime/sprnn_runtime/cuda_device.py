@@ -36,6 +36,14 @@ class GpuMemory:
             self._free(self.pointer)
 
 
+class _Place:
+    """Where devices beside each other enqueue: ``own``, their stream, unless another is ``current``."""
+
+    def __init__(self) -> None:
+        self.own: Any = None
+        self.current: Any = None
+
+
 class CudaDevice:
     """One GPU, one loaded module, and a stream of its own, or the caller's inside ``on``.
 
@@ -53,7 +61,8 @@ class CudaDevice:
         device_id: int = 0,
         beside: CudaDevice | None = None,
     ) -> None:
-        """``beside``: whose stream this device shares, on the same GPU; it must be closed after this one.
+        """``beside``: whose streams this device shares, on the same GPU, ``on`` included; it must be closed
+        after this one.
 
         Raises Unavailable E602 without a GPU or a fitting cubin, DeviceError E612 where the
         kernel's blocks cannot all be resident at once."""
@@ -62,8 +71,7 @@ class CudaDevice:
         self._driver = _driver()
         self._closed, self._closing = False, threading.Lock()
         self._shares_stream = beside is not None
-        self._own_stream: Any = None if beside is None else beside._own_stream
-        self._stream: Any = self._own_stream
+        self._place: _Place = _Place() if beside is None else beside._place
         self._module: Any = None
         self.device_id = device_id
         self._gemm: VendorGemm | None = None
@@ -75,6 +83,10 @@ class CudaDevice:
             except BaseException:
                 self._release()
                 raise
+
+    @property
+    def _stream(self) -> Any:
+        return self._place.current
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -203,11 +215,12 @@ class CudaDevice:
     @contextmanager
     def on(self, stream: int | None) -> Iterator[None]:
         """Everything inside is enqueued on ``stream``, and waits, if at all, for that one."""
-        self._stream = self._own_stream if stream is None else self._driver.CUstream(stream)
+        place, before = self._place, self._place.current
+        place.current = place.own if stream is None else self._driver.CUstream(stream)
         try:
             yield
         finally:
-            self._stream = self._own_stream
+            place.current = before
 
     def _open_gemm(self) -> VendorGemm | None:
         """cuBLAS; None where it cannot be had."""
@@ -315,7 +328,7 @@ class CudaDevice:
         self._check_arch(arch)
         if not self._shares_stream:
             flag = self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING
-            self._stream = self._own_stream = self._call("cuStreamCreate", flag)
+            self._place.own = self._place.current = self._call("cuStreamCreate", flag)
         self._module = self._call("cuModuleLoadData", cubin)
         self._functions = {k.name: self._prepare(k) for k in kernels}
         if any(k.gemm for k in kernels):

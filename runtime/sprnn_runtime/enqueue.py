@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, assert_never
 
 import numpy as np
@@ -13,6 +14,7 @@ from sprnn_runtime import launch
 from sprnn_runtime.device_protocol import Device, Memory, Prepared
 from sprnn_runtime.loaded import Loaded
 from sprnn_runtime.manifest import Buffer, Gemm, Kernel, Role
+from sprnn_runtime.repeated_chunk import RepeatedChunk, Repeats
 from sprnn_runtime.vendor_gemm import as_float32
 from sprnn_runtime.work import Work
 
@@ -35,7 +37,6 @@ class Launcher:
     def __init__(self, loaded: Loaded, device: Device) -> None:
         self.manifest = loaded.manifest
         self.device = device
-        self.steps = launch.chunk_steps(loaded.manifest)
         self._exact = self.manifest.dtype == "fp32"  # products must be those of fp32
         buffers = loaded.manifest.buffers
         self._by_role = {role: [b for b in buffers if b.role is role] for role in Role}
@@ -52,9 +53,42 @@ class Launcher:
     def buffers(self, role: Role) -> Sequence[Buffer]:
         return self._by_role[role]
 
+    @cached_property
+    def steps(self) -> tuple[launch.Step, ...]:
+        """What every chunk does."""
+        return launch.chunk_steps(self.manifest)
+
+    @property
+    def most_steps(self) -> int:
+        """Of a chunk that is one launch."""
+        return self.manifest.steps_per_launch
+
+    def work(self, *, keeps_status: bool) -> Work:
+        """What the kernels work in, in the order of one stream."""
+        return Work(self.manifest, self.device, keeps_status=keeps_status)
+
     def clear(self) -> None:
         """Forgets the constants."""
         self._constants.clear()
+
+    def run(self, work: Work, call: Call) -> None:
+        """All chunks of a call; waits for each, and raises WaitTimeout or DeviceError if it gave up."""
+        for first, count in launch.chunks(call.steps, self.manifest.steps_per_launch):
+            self.enqueue(work, call, first, count)
+            work.check(call.budget_ns, first)
+
+    def enqueue_all(self, work: Work, call: Call) -> None:
+        """The same without waiting."""
+        for first, count in launch.chunks(call.steps, self.manifest.steps_per_launch):
+            self.enqueue(work, call, first, count)
+
+    def reserve_repeated(self, work: Work, steps: int) -> None:
+        """Room for ``repeated``."""
+        RepeatedChunk.reserve(self, work, steps)
+
+    def repeated(self, work: Work, call: Call, y: Any) -> Repeats:
+        """The whole call as one chunk to be run again and again; it writes ``y``."""
+        return RepeatedChunk(self, work, call, y)
 
     def enqueue(self, work: Work, call: Call, first: int, steps: int) -> None:
         """Fills and launches of one chunk, in stream order, without waiting."""

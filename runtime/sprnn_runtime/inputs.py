@@ -55,7 +55,7 @@ def check_batch(batch: int, manifest: Manifest) -> None:
     """Raises for fewer columns than were compiled where the kernels do not know of it."""
     if batch < manifest.batch and not any(BATCH in k.args for k in manifest.kernels):
         message = f"the input has {batch} columns, and this artifact runs {manifest.batch} only"
-        help = "give all columns; a layer alone, compiled again, runs fewer"
+        help = "give all columns, or compile it again: then it runs fewer too"
         raise InputError("E604", message, help)
 
 

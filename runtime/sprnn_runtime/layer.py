@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sprnn_runtime import inputs, launch
+from sprnn_runtime import inputs
 from sprnn_runtime.device_protocol import Device, Memory
 from sprnn_runtime.enqueue import Call, Launcher
 from sprnn_runtime.errors import InputError, SprnnError, Unavailable
@@ -27,19 +27,21 @@ Opened = TypeVar("Opened")
 class Layer:
     """An artifact on one device. Calls are thread-safe: one at a time; use one Layer a thread to overlap."""
 
-    def __init__(self, loaded: Loaded, device: Device) -> None:
+    def __init__(
+        self, loaded: Loaded, device: Device, launcher: Callable[[Loaded, Device], Launcher] = Launcher
+    ) -> None:
         self.manifest = loaded.manifest
         self._device = device
         self._lock = threading.Lock()
-        self._own = Work(loaded.manifest, device, keeps_status=False)
         self._works: dict[int, Work] = {}  # by the caller's stream
         self._closed = False
         with device.active():
             try:
-                self._launcher = Launcher(loaded, device)
+                self._launcher = launcher(loaded, device)
             except BaseException:
                 device.close()
                 raise
+        self._own = self._launcher.work(keeps_status=False)
 
     @property
     def device_name(self) -> str:
@@ -66,7 +68,7 @@ class Layer:
 
     def _release(self) -> None:
         with self._device.active():
-            self._own.memory.clear()
+            self._own.clear()
             self._works.clear()
             self._launcher.clear()
             self._device.close()
@@ -148,8 +150,8 @@ class Layer:
         for buffer in self._buffers(Role.STATE):
             own.reserve(buffer.name, buffer.bytes(0))
             device.upload(own.memory[buffer.name], inputs.initial_state(buffer, state, batch))
-        memory = dict(own.memory) | self._lengths(lengths, batch, steps)
-        self._run(Call(memory, steps, batch, budget_ns))
+        memory = self._callers() | self._lengths(lengths, batch, steps)
+        self._launcher.run(own, Call(memory, steps, batch, budget_ns))
         results = {}
         for buffer in (*self._buffers(Role.OUTPUT), *self._buffers(Role.STATE)):
             results[buffer.name] = np.empty(buffer.dims_of(batch, steps), np.float32)
@@ -165,7 +167,7 @@ class Layer:
         try:
             self._borrow(memory, x, state, out, steps, batch)
             memory |= self._lengths(lengths, batch, steps)
-            self._run(Call(memory, steps, batch, budget_ns))
+            self._launcher.run(self._own, Call(memory, steps, batch, budget_ns))
         finally:
             self._device.synchronise()  # before what was borrowed goes back: its owner may write to it
         return self._lent(memory, out, steps, batch)
@@ -182,12 +184,12 @@ class Layer:
         memory: dict[str, Memory] = {}
         with self._device.on(handle):
             if handle not in self._works:
-                self._works[handle] = Work(self.manifest, self._device, keeps_status=True)
+                self._works[handle] = self._launcher.work(keeps_status=True)
             work = self._works[handle]
             self._borrow(memory, x, state, out, steps, batch)
             memory |= self._lengths(lengths, batch, steps)
             work.unchecked = True
-            self._enqueue(work, Call(memory, steps, batch, budget_ns))
+            self._launcher.enqueue_all(work, Call(memory, steps, batch, budget_ns))
             return self._lent(memory, out, steps, batch)
 
     def _borrow(
@@ -262,28 +264,18 @@ class Layer:
             steps, batch = x.shape[:2]
 
             def work() -> None:
-                self._enqueue(self._own, Call(self._own.memory, steps, batch))
+                self._launcher.enqueue_all(self._own, Call(self._callers(), steps, batch))
 
             with self._device.active():
                 self._run_numpy(x, {}, None, None)
                 times = [self._device.timed_us(work) / steps for _ in range(warmup + repeats)]
-                self._check_status()
+                self._own.check(None)
             return times[warmup:]
 
-    def _run(self, call: Call) -> None:
-        """Launches all kernels for every chunk of at most ``steps_per_launch`` steps, and checks each."""
-        for first, count in launch.chunks(call.steps, self.manifest.steps_per_launch):
-            self._launcher.enqueue(self._own, call, first, count)
-            self._own.check(call.budget_ns, first)
-
-    def _enqueue(self, work: Work, call: Call) -> None:
-        """The same in ``work``, without waiting."""
-        for first, count in launch.chunks(call.steps, self.manifest.steps_per_launch):
-            self._launcher.enqueue(work, call, first, count)
-
-    def _check_status(self) -> None:
-        """Raises if the last launch gave up."""
-        self._own.check(None)
+    def _callers(self) -> dict[str, Memory]:
+        """Input, output and states of a call on arrays of the host."""
+        roles = (Role.INPUT, Role.OUTPUT, Role.STATE)
+        return {b.name: self._own.memory[b.name] for role in roles for b in self._buffers(role)}
 
     def _check_open(self) -> None:
         if self._closed:

@@ -17,7 +17,11 @@ _STREAMS = (Role.INPUT, Role.OUTPUT, Role.SCRATCH)
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """``to[t, b, first + i] = source[t, b, i]``; ``+=`` with ``add``, ``source[T - 1 - t]`` with ``turn``."""
+    """``to[t, b, first + i] = source[t, b, i]``; ``+=`` with ``add``.
+
+    With ``turn`` it is ``source[end - 1 - t]``, for the end of column b: T, or its length. Past that, what is
+    joined is zero.
+    """
 
     source: str
     to: str
@@ -45,6 +49,10 @@ class Lookup:
 
 
 Step = Join | Call | Lookup
+
+
+LENGTHS_BUFFER = "call:lengths"
+"""The buffer of the lengths of a call's columns; no stream has such a name."""
 
 
 def state_buffer(layer: str, state: str) -> str:

@@ -48,7 +48,11 @@ class StreamBuffer:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """``to[t, b, first + i] = source[t, b, i]``; ``+=`` with ``add``, ``source[T - 1 - t]`` with ``turn``."""
+    """``to[t, b, first + i] = source[t, b, i]``; ``+=`` with ``add``.
+
+    With ``turn`` it is ``source[end - 1 - t]``, for the end of column b: T, or its length. Past that, what is
+    joined is zero.
+    """
 
     source: str
     to: str

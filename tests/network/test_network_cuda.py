@@ -15,6 +15,13 @@ from sprnn_runtime.network import open_network
 import sprnnc
 
 
+class Handle(str):
+    """A name that is a number too, as handles are."""
+
+    def __int__(self) -> int:
+        return hash(self)
+
+
 class Driver(FakeDriver):
     """Streams and modules have numbers; notes which are made and given back, and where launches go."""
 
@@ -27,13 +34,16 @@ class Driver(FakeDriver):
     def cuStreamCreate(self, *_: Any) -> tuple[int, str]:
         return 0, self._make("stream")
 
+    def CUstream(self, handle: int) -> int:
+        return handle
+
     def cuStreamDestroy(self, stream: str) -> tuple[int]:
         assert stream in self.alive
         self.alive.remove(stream)
         return (0,)
 
     def cuStreamSynchronize(self, stream: str) -> tuple[int]:
-        assert stream in self.alive
+        assert stream == 7 or stream in self.alive
         return (0,)
 
     def cuModuleLoadData(self, *_: Any) -> tuple[int, str]:
@@ -52,7 +62,7 @@ class Driver(FakeDriver):
         return super()._launch(call, *args)
 
     def _make(self, kind: str) -> str:
-        name = f"{kind} {len(self.lines)} {len(self.alive)}"
+        name = Handle(f"{kind} {len(self.lines)} {len(self.alive)}")
         self.alive.append(name)
         return name
 
@@ -82,15 +92,16 @@ def test_all_work_is_in_one_stream_and_streams_of_layers_stay_where_they_are(
     assert y.shape == (STEPS, BATCH, 6) and list(state) == ["a.h", "b.h", "c.h", "d.h", "e.h"]
     launches = [line.split() for line in driver.lines if not line.startswith("fill")]
     joins = [
-        [int(w.split(":")[1]) for w in line[4:]] for line in launches if line[2] == "256" and len(line) == 13
+        [int(w.split(":")[1]) for w in line[4:]] for line in launches if line[2] == "256" and len(line) == 14
     ]
     kernels = [line for line in launches if line[0] == "together"]
     assert len(kernels) == 5
     turned, left, right, first, second = joins
-    assert turned[2:] == [STEPS, BATCH, 5, 5, 0, 1, 0]  # x, for the reversed b
-    assert left[2:] == [STEPS, BATCH, 6, 12, 0, 1, 0] and right[2:] == [STEPS, BATCH, 6, 12, 6, 0, 0]
+    call = [0, STEPS, BATCH]  # without lengths
+    assert turned[2:] == [*call, 5, 5, 0, 1, 0]  # x, for the reversed b
+    assert left[2:] == [*call, 6, 12, 0, 1, 0] and right[2:] == [*call, 6, 12, 6, 0, 0]
     assert left[1] == right[1]
-    assert first[2:] == [STEPS, BATCH, 6, 6, 0, 0, 0] and second[2:] == [STEPS, BATCH, 6, 6, 0, 1, 1]
+    assert first[2:] == [*call, 6, 6, 0, 0, 0] and second[2:] == [*call, 6, 6, 0, 1, 1]
     assert first[0] == left[0], "both read what a wrote"
     written = [{w for w in line[4:]} for line in kernels]
     assert f"8:{left[0]}" in written[0] and f"8:{right[0]}" in written[1] and f"8:{second[0]}" in written[2]
@@ -104,3 +115,17 @@ def test_a_network_that_cannot_be_opened_gives_everything_back(
     with pytest.raises(DeviceError, match="it fails"):
         open_network(for_gpu.loaded(), "cuda")
     assert driver.alive == []
+
+
+def test_a_call_on_the_caller_s_stream_has_every_launch_there(
+    driver: Driver, for_gpu: sprnnc.NetworkArtifact, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_device, "is_gpu_array", lambda _: True)
+    monkeypatch.setattr(cuda_device, "borrow_gpu_array", lambda array, *_: (array.ctypes.data, array))
+    with open_network(for_gpu.loaded(), "cuda") as network:
+        network(x, stream=7)
+        assert driver.streams == {7}
+        driver.streams.clear()
+        network(x)
+        assert 7 not in driver.streams
+        network.check()
