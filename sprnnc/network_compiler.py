@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sprnn_runtime.manifest import BATCH, STEPS, Manifest
+from sprnn_runtime.manifest import BATCH, STEPS, Manifest, Role
 from sprnn_runtime.manifest import VERSION as FORMAT_VERSION
-from sprnn_runtime.program import LENGTHS_BUFFER, state_buffer, table_buffer
+from sprnn_runtime.program import LENGTHS_BUFFER, RESETS_BUFFER, state_buffer, table_buffer
 
 from sprnnc.artifact import Artifact
 from sprnnc.cell.ir import Model
@@ -56,10 +56,28 @@ def compile_network(
         with in_layer(layer.name):
             model = network.model_of(layer)
             parts[layer.name] = compile_layer(model, own, overrides[layer.name], trace.of_layer(layer.name))
+    _check_resets(network, parts)
     cubin = build_cubin(request.join_source, request.target.arch).code if request.target.arch else None
     manifest = _manifest(network, plan, parts, request)
     tables = {e.name: tensors[f"{e.name}.table"] for e in network.embeddings}
     return NetworkArtifact(manifest, network, plan, parts, tables, request.join_source, cubin, request.text)
+
+
+def _check_resets(network: Network, parts: Mapping[str, Artifact]) -> None:
+    """Raises CompileError E404 where a mask would not reach every state in the order of time."""
+    without = [name for name, part in parts.items() if part.manifest.states and not _has_resets(part)]
+    if not any(map(_has_resets, parts.values())):
+        return
+    if without:
+        why = f"layer '{without[0]}' has resets = none, and begins anew with the others or not at all"
+        raise fail("E404", f"resets = by_mask cannot be: {why}", help="decide for all layers at once")
+    for layer in network.layers:
+        if layer.reverse:
+            raise fail("E404", f"resets = by_mask cannot be: layer '{layer.name}' is reversed")
+
+
+def _has_resets(part: Artifact) -> bool:
+    return any(b.role is Role.RESETS for b in part.manifest.buffers)
 
 
 def _overrides_by_layer(network: Network, schedule: Mapping[str, object]) -> dict[str, dict[str, object]]:
@@ -107,6 +125,7 @@ def _manifest(
             "buffers": [
                 *_streams(plan, request.batch),
                 {"name": LENGTHS_BUFFER, "role": "lengths", "dtype": "int32", "shape": [request.batch]},
+                *([_resets_buffer(request.batch)] if any(map(_has_resets, parts.values())) else []),
                 *_state_buffers(network, request.batch),
                 *_table_buffers(network),
             ],
@@ -120,6 +139,10 @@ def _kernel(name: str, target: Target) -> dict[str, Any]:
     """One whose arguments are the program's to say, but for the numbers of the call."""
     grid = {"grid": 4 * target.sms, "block": JOIN_THREADS, "shared_bytes": 0, "cooperative": False}
     return {"name": name, **grid, "args": [STEPS, BATCH]}
+
+
+def _resets_buffer(batch: int) -> dict[str, Any]:
+    return {"name": RESETS_BUFFER, "role": "resets", "dtype": "uint8", "shape": ["T", batch]}
 
 
 def _table_buffers(network: Network) -> Iterator[dict[str, Any]]:

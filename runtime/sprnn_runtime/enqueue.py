@@ -10,7 +10,7 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from sprnn_runtime import launch
+from sprnn_runtime import inputs, launch
 from sprnn_runtime.device_protocol import Device, Memory, Prepared
 from sprnn_runtime.loaded import Loaded
 from sprnn_runtime.manifest import Buffer, Gemm, Kernel, Role
@@ -40,7 +40,7 @@ class Launcher:
         self._exact = self.manifest.dtype == "fp32"  # products must be those of fp32
         buffers = loaded.manifest.buffers
         self._by_role = {role: [b for b in buffers if b.role is role] for role in Role}
-        self._optional = {b.name for b in buffers if b.role is Role.LENGTHS}
+        self._optional = {b.name for b in buffers if b.role in (Role.LENGTHS, Role.RESETS)}
         self._constants: dict[str, Memory] = {}
         gemms = {k.name: k.gemm for k in self.manifest.kernels if k.gemm}
         self._multiplied = {n for n, g in gemms.items() if device.multiplies(g, exact=self._exact)}
@@ -141,8 +141,10 @@ class Launcher:
     ) -> Any:
         """What a kernel is given for ``argument``: a memory handle or a NumPy scalar."""
         match argument:
+            case launch.Pointer(name) if name in self._optional and name not in bound:
+                return NULL
             case launch.Pointer(name, 0):
-                return bound.get(name, NULL) if name in self._optional else bound[name]
+                return bound[name]
             case launch.Pointer(name, step_bytes):
                 before = first * (step_bytes // self.manifest.batch * call.batch)
                 return self.device.offset(bound[name], before)
@@ -161,6 +163,20 @@ class Launcher:
     def _upload(self, name: str, array: NDArray[Any]) -> None:
         self._constants[name] = self.device.allocate(array.nbytes)
         self.device.upload(self._constants[name], array)
+
+
+def resets_memory(launcher: Launcher, work: Work, resets: Any, batch: int, steps: int) -> dict[str, Memory]:
+    """The mask's memory by name, in ``work`` where it comes from the host; nothing where there is none."""
+    if resets is None:
+        return {}
+    manifest, device = launcher.manifest, launcher.device
+    buffer = inputs.resets_buffer(manifest)
+    if device.accepts(resets):
+        return {buffer.name: device.borrow(resets, (steps, batch), "uint8")}
+    checked = inputs.checked_resets(resets, manifest, batch, steps)
+    work.reserve(buffer.name, buffer.bytes(steps))
+    device.upload(work.memory[buffer.name], checked)
+    return {buffer.name: work.memory[buffer.name]}
 
 
 def _as_wide(gemm: Gemm) -> str:

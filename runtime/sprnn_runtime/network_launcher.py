@@ -17,6 +17,7 @@ from sprnn_runtime.manifest import Kernel, Manifest, Role
 from sprnn_runtime.network_chunk import NetworkChunk
 from sprnn_runtime.program import (
     LENGTHS_BUFFER,
+    RESETS_BUFFER,
     Join,
     Lookup,
     Step,
@@ -31,6 +32,7 @@ from sprnn_runtime.work import Work
 KERNELS = ({"join_columns", "look_up"}, {"join", "look_up"})
 """Names of the kernels between layers: of this format, and of 1.2, whose ``join`` knew of no lengths."""
 
+_OF_COLUMNS = {Role.LENGTHS: LENGTHS_BUFFER, Role.RESETS: RESETS_BUFFER}
 Bound = Mapping[str, Memory]
 Launch = tuple[Kernel, list[Any]]
 
@@ -125,8 +127,8 @@ class NetworkLauncher(Launcher):
                 memory[buffer.name] = bound[step.to]
             elif buffer.role is Role.STATE:
                 memory[buffer.name] = bound[state_buffer(step.layer, buffer.state)]
-            elif buffer.role is Role.LENGTHS and LENGTHS_BUFFER in bound:
-                memory[buffer.name] = bound[LENGTHS_BUFFER]
+            elif buffer.role in _OF_COLUMNS and _OF_COLUMNS[buffer.role] in bound:
+                memory[buffer.name] = bound[_OF_COLUMNS[buffer.role]]
         return replace(call, memory=memory)
 
     def between(self, step: Join | Lookup, bound: Bound, call: Call) -> Launch:

@@ -54,6 +54,9 @@ Step = Join | Call | Lookup
 LENGTHS_BUFFER = "call:lengths"
 """The buffer of the lengths of a call's columns; no stream has such a name."""
 
+RESETS_BUFFER = "call:resets"
+"""The same of its resets."""
+
 
 def state_buffer(layer: str, state: str) -> str:
     """The buffer of a layer's state; no stream has such a name."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from sprnn_runtime import inputs
 from sprnn_runtime.device_protocol import Memory
-from sprnn_runtime.enqueue import Call, Launcher
+from sprnn_runtime.enqueue import Call, Launcher, resets_memory
 from sprnn_runtime.errors import InputError
 from sprnn_runtime.manifest import Buffer, Fill, Role
 from sprnn_runtime.repeated_chunk import Repeats
@@ -48,17 +48,20 @@ class Stream:
             self._states[buffer.name] = self._device.allocate(buffer.bytes(0))
         self._set_states(state)
 
-    def __call__(self, x: Any) -> Any:
-        """Runs all steps of ``x``. Raises InputError for another shape, type or place."""
+    def __call__(self, x: Any, *, resets: Any = None) -> Any:
+        """Runs all steps of ``x``; ``resets`` as in a call of a Layer.
+
+        Raises InputError for another shape, type or place.
+        """
         with self._lock, self._device.active():
             if not self._device.accepts(x):
-                return self._run_numpy(x)
+                return self._run_numpy(x, resets)
             with self._on():
                 steps = inputs.checked_shape(x, self._launcher.manifest)[0]
                 (buffer,) = self._launcher.buffers(Role.INPUT)
                 borrowed = self._device.borrow(x, buffer.dims_of(self.batch, steps))
-                if steps > self._launcher.most_steps:
-                    y = self._run_long(borrowed, steps)
+                if steps > self._launcher.most_steps or resets is not None:
+                    y = self._run_long(borrowed, steps, resets)
                 else:
                     y = self._run(self._chunk(steps), borrowed)
                 self._wait()  # before what was borrowed goes back
@@ -117,7 +120,7 @@ class Stream:
                 else:
                     self._device.upload(place, inputs.initial_state(buffer, state, self.batch))
 
-    def _run_numpy(self, given: Any) -> Any:
+    def _run_numpy(self, given: Any, resets: Any) -> Any:
         x = inputs.checked_input(given, self._launcher.manifest)
         if x.shape[1] != self.batch:
             raise InputError("E604", f"input has {x.shape[1]} columns, the stream {self.batch}")
@@ -127,8 +130,8 @@ class Stream:
             self._reserve(buffer, steps)
             memory = self._work.memory[buffer.name]
             self._device.upload(memory, x)
-            if steps > self._launcher.most_steps:
-                self._run_long(memory, steps)
+            if steps > self._launcher.most_steps or resets is not None:
+                self._run_long(memory, steps, resets)
             else:
                 self._run(self._chunk(steps), memory)
             (out,) = self._launcher.buffers(Role.OUTPUT)
@@ -151,16 +154,18 @@ class Stream:
         chunk.launch()
         return chunk.y
 
-    def _run_long(self, x: Memory, steps: int) -> Any:
-        """More steps than one launch takes."""
+    def _run_long(self, x: Memory, steps: int, resets: Any) -> Any:
+        """More steps than one launch takes, or with a mask: as a call does it."""
         (out,) = self._launcher.buffers(Role.OUTPUT)
         if self._device.capturing(self._handle):  # a graph would write to the exchange of others behind us
-            most = f"a captured chunk has at most {self._launcher.most_steps} steps, not {steps}"
-            raise InputError("E604", most, "capture several chunks, or a call of the layer")
+            most = f"at most {self._launcher.most_steps} steps, not {steps}"
+            what = f"a captured chunk has no resets, and {most}"
+            raise InputError("E604", what, "capture several chunks, or a call of the layer")
         self._reserve(out, steps)
+        mask = resets_memory(self._launcher, self._work, resets, self.batch, steps)
         self._last = None
         self._work.unchecked = True
-        self._launcher.enqueue_all(self._work, Call(self._memory(x), steps, self.batch))
+        self._launcher.enqueue_all(self._work, Call(self._memory(x) | mask, steps, self.batch))
         return self._device.lend(self._work.memory[out.name], out.dims_of(self.batch, steps))
 
     def _chunk(self, steps: int) -> Repeats:

@@ -20,6 +20,7 @@ def run_network_reference(
     x: ArrayLike,
     state: Mapping[str, ArrayLike] | None = None,
     lengths: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
 ) -> tuple[Float64, dict[str, Float64]]:
     """Runs all layers over T steps of a batch of B sequences.
 
@@ -27,7 +28,9 @@ def run_network_reference(
     ``table``. ``x`` is [T, B, I]. ``state`` maps
     ``layer.state`` to [B, size], at the first step or, for a reversed layer, at the last; a missing one is
     zero. ``lengths`` [B]: a reversed layer begins with each column's own last step, and past its length a
-    column's y is zero. Returns y [T, B, O] and the final states, new arrays, float64.
+    column's y is zero. ``resets`` [T, B]: where it is not zero, all states of a column are zero before that
+    step, for networks without a reversed layer. Returns y [T, B, O] and the final states, new arrays,
+    float64.
     """
     ends = None if lengths is None else np.asarray(lengths)
     given = state or {}
@@ -41,7 +44,7 @@ def run_network_reference(
         own = {name: given[full] for name, full in names.items() if full in given}
         operand = join(layer.operand, streams)
         operand = turned(operand, ends) if layer.reverse else operand
-        y, last = run_reference(layer.cell, weights[layer.weights], operand, own, ends)
+        y, last = run_reference(layer.cell, weights[layer.weights], operand, own, ends, resets)
         streams[layer.name] = turned(y, ends) if layer.reverse else y
         after |= {names[name]: value for name, value in last.items()}
     return np.ascontiguousarray(until_ends(join(network.output, streams), ends)), after
