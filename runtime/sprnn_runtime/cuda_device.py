@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprnn_runtime.cuda_launch import CudaLaunch
+from sprnn_runtime.cuda_sides import CudaSides
 from sprnn_runtime.dlpack import GpuArray, borrow_gpu_array, is_gpu_array
 from sprnn_runtime.errors import DeviceError, Unavailable
 from sprnn_runtime.manifest import DEFAULT_BUDGET_NS, Fill, Gemm, Kernel
@@ -42,6 +43,7 @@ class _Place:
     def __init__(self) -> None:
         self.own: Any = None
         self.current: Any = None
+        self.sides: dict[tuple[int, int], CudaSides] = {}
 
 
 class CudaDevice:
@@ -215,12 +217,28 @@ class CudaDevice:
     @contextmanager
     def on(self, stream: int | None) -> Iterator[None]:
         """Everything inside is enqueued on ``stream``, and waits, if at all, for that one."""
+        with self._current(self._place.own if stream is None else self._driver.CUstream(stream)):
+            yield
+
+    @contextmanager
+    def _current(self, stream: Any) -> Iterator[None]:
         place, before = self._place, self._place.current
-        place.current = place.own if stream is None else self._driver.CUstream(stream)
+        place.current = stream
         try:
             yield
         finally:
             place.current = before
+
+    def sides(self, count: int) -> CudaSides:
+        key, known = (int(self._stream), count), self._place.sides
+        if key not in known:
+            driver = self._driver
+            flags = driver.CUstream_flags.CU_STREAM_NON_BLOCKING, driver.CUevent_flags.CU_EVENT_DISABLE_TIMING
+            known[key] = CudaSides(self._call, flags, self._stream, count, self._current)
+        return known[key]
+
+    def holds(self, blocks: int) -> bool:
+        return blocks <= self._attribute("MULTIPROCESSOR_COUNT")
 
     def _open_gemm(self) -> VendorGemm | None:
         """cuBLAS; None where it cannot be had."""
@@ -338,6 +356,10 @@ class CudaDevice:
         """Stream, module and library, as far as they were made."""
         if self._stream is not None:
             self._driver.cuStreamSynchronize(self._stream)
+        if not self._shares_stream:
+            for sides in self._place.sides.values():
+                sides.close()
+            self._place.sides.clear()
         if self._gemm is not None:
             self._gemm.close()
         self._gemm = None

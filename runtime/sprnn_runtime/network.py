@@ -15,7 +15,7 @@ from sprnn_runtime.loaded import Loaded, read, read_constants
 from sprnn_runtime.loading import NETWORK
 from sprnn_runtime.manifest import Manifest
 from sprnn_runtime.network_launcher import KERNELS, NetworkLauncher
-from sprnn_runtime.program import Call, Join, Step, read_program
+from sprnn_runtime.program import Call, Join, Step, flat, read_program
 from sprnn_runtime.stream import Stream
 
 
@@ -39,7 +39,7 @@ def read_network(json: Mapping[str, Any], members: Mapping[str, bytes], where: s
     }
     program = read_program(json[NETWORK], manifest, {name: p.manifest for name, p in parts.items()})
     own, machine = _between(manifest, members, where), (manifest.target, manifest.arch)
-    unused = parts.keys() - {s.part for s in program if isinstance(s, Call)}
+    unused = parts.keys() - {s.part for s in flat(program) if isinstance(s, Call)}
     if unused or any((p.manifest.target, p.manifest.arch) != machine for p in parts.values()):
         raise container.damaged(where, "its layers are not those of its manifest")
     return LoadedNetwork(own, program, parts)
@@ -72,7 +72,7 @@ class Network(Layer):
         self._parts = dict(parts)
         launchers = {name: part._launcher for name, part in parts.items()}
         super().__init__(loaded.own, device, partial(NetworkLauncher, loaded.program, launchers))
-        self._reversed = any(isinstance(s, Join) and s.turn for s in loaded.program)
+        self._reversed = any(isinstance(s, Join) and s.turn for s in flat(loaded.program))
 
     def _release(self) -> None:
         for part in self._parts.values():

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sprnn_runtime.device_protocol import Memory
 from sprnn_runtime.manifest import Role
 from sprnn_runtime.program import Call as LayerCall
-from sprnn_runtime.program import Step
+from sprnn_runtime.program import Fork, Join, Lookup, flat
 from sprnn_runtime.repeated_chunk import Repeats
 
 if TYPE_CHECKING:
     from sprnn_runtime.enqueue import Call
     from sprnn_runtime.network_launcher import NetworkLauncher, NetworkWork
-
-Bound = Mapping[str, Memory]
 
 
 class NetworkChunk:
@@ -27,12 +25,13 @@ class NetworkChunk:
         self._layers: list[Repeats] = []
         self._readers: list[Callable[[Memory], None]] = []
         self._launches: list[Callable[[], None]] = []
-        bound = launcher.bound(work, call)
+        self._launcher, self._work, self._call = launcher, work, call
+        self._bound = launcher.bound(work, call)
         for step in launcher.program:
-            read, launched = self._piece(step, launcher, work, bound, call)
-            self._launches.append(launched)
-            if step.source == launcher.buffers(Role.INPUT)[0].name:
-                self._readers.append(read)
+            if isinstance(step, Fork):
+                self._fork(step)
+            else:
+                self._add(step)
 
     @property
     def fills_now(self) -> bool:
@@ -54,14 +53,30 @@ class NetworkChunk:
         for launched in self._launches:
             launched()
 
-    def _piece(
-        self, step: Step, launcher: NetworkLauncher, work: NetworkWork, bound: Bound, call: Call
-    ) -> tuple[Callable[[Memory], None], Callable[[], None]]:
-        """How a step is told what it reads, and how it is launched."""
+    def _fork(self, fork: Fork) -> None:
+        if not self._launcher.runs_at_once(fork):
+            for step in flat([fork]):
+                self._add(step)
+            return
+        sides = self._launcher.device.sides(len(fork.branches))
+        self._launches.append(sides.begin)
+        for number, branch in enumerate(fork.branches):
+            with sides.on(number):  # what is prepared stays on the stream on which that was done
+                for step in branch:
+                    self._add(step)
+        self._launches.append(sides.end)
+
+    def _add(self, step: Join | LayerCall | Lookup) -> None:
+        """How the step is launched, and how it is told what it reads where that is the input."""
+        launcher = self._launcher
         if isinstance(step, LayerCall):
-            own, mine = launcher.layer_call(step, bound, call), work.layers[step.layer]
-            layer = launcher.parts[step.part].repeated(mine, own, None)
+            own = launcher.layer_call(step, self._bound, self._call)
+            layer = launcher.parts[step.part].repeated(self._work.layers[step.layer], own, None)
             self._layers.append(layer)
-            return layer.read, layer.launch
-        prepared = launcher.device.prepare(*launcher.between(step, bound, call))
-        return partial(prepared.set, 0), prepared
+            read, launched = layer.read, layer.launch
+        else:
+            prepared = launcher.device.prepare(*launcher.between(step, self._bound, self._call))
+            read, launched = partial(prepared.set, 0), prepared
+        self._launches.append(launched)
+        if step.source == launcher.buffers(Role.INPUT)[0].name:
+            self._readers.append(read)

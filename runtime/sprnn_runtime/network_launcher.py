@@ -18,9 +18,11 @@ from sprnn_runtime.network_chunk import NetworkChunk
 from sprnn_runtime.program import (
     LENGTHS_BUFFER,
     RESETS_BUFFER,
+    Fork,
     Join,
     Lookup,
     Step,
+    flat,
     state_buffer,
     stream_size,
     table_buffer,
@@ -32,6 +34,7 @@ from sprnn_runtime.work import Work
 KERNELS = ({"join_columns", "look_up"}, {"join", "look_up"})
 """Names of the kernels between layers: of this format, and of 1.2, whose ``join`` knew of no lengths."""
 
+_DONE = object()
 _OF_COLUMNS = {Role.LENGTHS: LENGTHS_BUFFER, Role.RESETS: RESETS_BUFFER}
 Bound = Mapping[str, Memory]
 Launch = tuple[Kernel, list[Any]]
@@ -66,7 +69,8 @@ class NetworkWork(Work):
 
 
 class NetworkLauncher(Launcher):
-    """A Launcher to whoever runs it. Layers run one after another, each over all steps."""
+    """A Launcher to whoever runs it. Layers run one after another, each over all steps; those of a fork at
+    once, where the device holds the blocks of all."""
 
     def __init__(
         self, program: Sequence[Step], parts: Mapping[str, Launcher], loaded: Loaded, device: Device
@@ -80,7 +84,7 @@ class NetworkLauncher(Launcher):
 
     @property
     def calls(self) -> Iterator[LayerCall]:
-        return (step for step in self.program if isinstance(step, LayerCall))
+        return (step for step in flat(self.program) if isinstance(step, LayerCall))
 
     @property
     def most_steps(self) -> int:
@@ -93,7 +97,7 @@ class NetworkLauncher(Launcher):
     def run(self, work: Work, call: Call) -> None:
         """A layer's status is looked at before its next launch clears it, or when all has run."""
         assert isinstance(work, NetworkWork)
-        for _ in self._launches(self.program, work, call, looks=True):
+        for _ in self._all_launches(work, call, looks=True):
             pass
         for c in self.calls:
             *_, (last, _) = launch.chunks(call.steps, self.parts[c.part].most_steps)
@@ -101,7 +105,7 @@ class NetworkLauncher(Launcher):
 
     def enqueue_all(self, work: Work, call: Call) -> None:
         assert isinstance(work, NetworkWork)
-        for _ in self._launches(self.program, work, call, looks=False):
+        for _ in self._all_launches(work, call, looks=False):
             pass
 
     def reserve_repeated(self, work: Work, steps: int) -> None:
@@ -144,13 +148,30 @@ class NetworkLauncher(Launcher):
             return self._kernels["join"], [*ends, *numbers]
         return self._kernels["join_columns"], [*ends, bound.get(LENGTHS_BUFFER, NULL), *numbers]
 
+    def runs_at_once(self, fork: Fork) -> bool:
+        """Whether the blocks of all branches are resident together; else some would wait for ever."""
+        blocks = [max(map(self._blocks, branch), default=0) for branch in fork.branches]
+        return self.device.holds(sum(blocks))
+
+    def _blocks(self, step: Join | LayerCall | Lookup) -> int:
+        """Of kernels whose blocks wait for each other."""
+        if not isinstance(step, LayerCall):
+            return 0
+        kernels = self.parts[step.part].manifest.kernels
+        return max((k.grid for k in kernels if k.cooperative), default=0)
+
+    def _all_launches(self, work: NetworkWork, call: Call, *, looks: bool) -> Iterator[None]:
+        work.reserve_chunk(call.steps)
+        return self._launches(self.program, work, self.bound(work, call), call, looks)
+
     def _launches(
-        self, steps: Iterable[Step], work: NetworkWork, call: Call, *, looks: bool
+        self, steps: Iterable[Step], work: NetworkWork, bound: Bound, call: Call, looks: bool
     ) -> Iterator[None]:
         """Launches everything; comes up for air after every chunk of a layer."""
-        work.reserve_chunk(call.steps)
-        bound = self.bound(work, call)
         for step in steps:
+            if isinstance(step, Fork):
+                yield from self._fork(step, work, bound, call, looks)
+                continue
             if not isinstance(step, LayerCall):
                 self.device.launch(*self.between(step, bound, call))
                 continue
@@ -161,6 +182,25 @@ class NetworkLauncher(Launcher):
                 part.enqueue(work.layers[step.layer], own, first, count)
                 before = first
                 yield
+
+    def _fork(self, fork: Fork, work: NetworkWork, bound: Bound, call: Call, looks: bool) -> Iterator[None]:
+        """Chunk by chunk in turn, so that a look at the one does not keep the others from running."""
+        branches = [self._launches(branch, work, bound, call, looks) for branch in fork.branches]
+        if not self.runs_at_once(fork):
+            for branch in branches:
+                yield from branch
+            return
+        sides, left = self.device.sides(len(branches)), dict(enumerate(branches))
+        sides.begin()
+        try:
+            while left:
+                for number in list(left):
+                    with sides.on(number):
+                        if next(left[number], _DONE) is _DONE:
+                            del left[number]
+                yield
+        finally:
+            sides.end()
 
 
 def _numbers(*numbers: int) -> list[np.int32]:

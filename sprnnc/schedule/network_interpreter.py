@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprnnc.cell.network_reference import look_up, turned, until_ends
-from sprnnc.schedule.network_plan import Join, Lookup, NetworkPlan
+from sprnnc.schedule.network_plan import Join, Lookup, NetworkPlan, flat
 
 Array = NDArray[Any]
 RunPart = Callable[[str, Array, dict[str, Array]], tuple[Array, dict[str, Array]]]
@@ -33,7 +33,7 @@ def run_network_plan(
     streams = {b.name: np.full((steps, batch, b.size), np.nan, np.float32) for b in plan.buffers}
     streams[plan.input] = np.asarray(x, np.float32)
     after: dict[str, Array] = {}
-    for step in plan.steps:
+    for step in flat(plan.steps):
         if isinstance(step, Join):
             _join(step, streams, lengths)
             continue

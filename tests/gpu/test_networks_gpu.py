@@ -15,6 +15,7 @@ from test_examples_gpu import draw, target
 
 import sprnnc
 from sprnnc.cli.random_input import random_input
+from sprnnc.schedule.network_plan import Fork
 
 MODELS = sorted((Path(__file__).parents[2] / "examples/models").glob("*.sprnn"))
 
@@ -134,3 +135,34 @@ def test_chunks_and_captured_steps_give_the_bits_of_one_call() -> None:
         stream.check()
         for name, state in stream.state.items():
             np.testing.assert_array_equal(torch.from_dlpack(state).cpu().numpy(), last[name])
+
+
+def test_layers_at_once_give_the_bits_that_they_give_one_by_one() -> None:
+    path = next(p for p in MODELS if p.stem == "bidirectional")
+    blocks = {"blocks": 4}  # the same kernels in both
+    runs = []
+    for at_once in ("fitting", "off"):
+        artifact = sprnnc.compile(
+            path, random_weights=7, batch=2, target=target(), schedule=blocks | {"at_once": at_once}
+        )
+        assert isinstance(artifact, sprnnc.NetworkArtifact)
+        assert any(isinstance(s, Fork) for s in artifact.plan.steps) == (at_once == "fitting")
+        x = draw(300, 2, artifact.manifest.input_size)
+        with open_network(artifact.loaded(), "cuda") as network:
+            runs += [network(x, lengths=[300, 41])[0] for _ in range(20)]
+    for y in runs[1:]:
+        np.testing.assert_array_equal(y, runs[0])
+
+
+@pytest.mark.parametrize("size", [512])
+def test_both_directions_at_once_take_less_time(size: int) -> None:
+    path = next(p for p in MODELS if p.stem == "bidirectional")
+    text = path.read_text(encoding="utf-8").replace("24", str(size)).replace("48", str(2 * size))
+    times = {}
+    for at_once in ("fitting", "off"):
+        artifact = sprnnc.compile(
+            text, random_weights=7, batch=1, target=target(), dtype="fp16", schedule={"at_once": at_once}
+        )
+        with open_network(artifact.loaded(), "cuda") as network:
+            times[at_once] = min(network.time_us(draw(512, 1, artifact.manifest.input_size), 10))
+    assert times["fitting"] < times["off"]

@@ -1,4 +1,4 @@
-"""What a network asks of the CUDA driver: one stream, pointers from layer to layer, all given back."""
+"""What a network asks of the CUDA driver: streams, pointers from layer to layer, all given back."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class Driver(FakeDriver):
         super().__init__()
         self.alive: list[str] = []
         self.streams: set[Any] = set()
+        self.order: list[tuple[Any, Any]] = []
+        self.recorded: dict[Any, Any] = {}
         self.modules_left = 99
 
     def cuStreamCreate(self, *_: Any) -> tuple[int, str]:
@@ -44,6 +46,21 @@ class Driver(FakeDriver):
 
     def cuStreamSynchronize(self, stream: str) -> tuple[int]:
         assert stream == 7 or stream in self.alive
+        return (0,)
+
+    def cuEventCreate(self, *_: Any) -> tuple[int, str]:
+        return 0, self._make("event")
+
+    def cuEventDestroy(self, event: str) -> tuple[int]:
+        self.alive.remove(event)
+        return (0,)
+
+    def cuEventRecord(self, event: str, stream: Any) -> tuple[int]:
+        self.recorded[event] = stream
+        return (0,)
+
+    def cuStreamWaitEvent(self, stream: Any, event: str, _: int) -> tuple[int]:
+        self.order.append((self.recorded[event], stream))
         return (0,)
 
     def cuModuleLoadData(self, *_: Any) -> tuple[int, str]:
@@ -81,13 +98,14 @@ def for_gpu() -> sprnnc.NetworkArtifact:
     return compile_small(target="sm_90", schedule=schedule)
 
 
-def test_all_work_is_in_one_stream_and_streams_of_layers_stay_where_they_are(
+def test_joins_are_in_one_stream_and_streams_of_layers_stay_where_they_are(
     driver: Driver, for_gpu: sprnnc.NetworkArtifact, x: np.ndarray
 ) -> None:
     with open_network(for_gpu.loaded(), "cuda") as network:
         y, state = network(x)
-        assert len([a for a in driver.alive if a.startswith("stream")]) == 1
-        assert driver.streams == {a for a in driver.alive if a.startswith("stream")}
+        streams = [a for a in driver.alive if a.startswith("stream")]
+        assert len(streams) == 2, "its own, and one beside it for the reversed layer"
+        assert driver.streams == set(streams)
     assert driver.alive == []
     assert y.shape == (STEPS, BATCH, 6) and list(state) == ["a.h", "b.h", "c.h", "d.h", "e.h"]
     launches = [line.split() for line in driver.lines if not line.startswith("fill")]
@@ -107,6 +125,29 @@ def test_all_work_is_in_one_stream_and_streams_of_layers_stay_where_they_are(
     assert f"8:{left[0]}" in written[0] and f"8:{right[0]}" in written[1] and f"8:{second[0]}" in written[2]
 
 
+class Smaller(Driver):
+    """A GPU with fewer SMs than the artifact was compiled for."""
+
+    def cuDeviceGetAttribute(self, name: str, device: Any) -> tuple[int, int]:
+        if name.endswith("MULTIPROCESSOR_COUNT"):
+            return 0, 3
+        return super().cuDeviceGetAttribute(name, device)
+
+    def cuOccupancyMaxActiveBlocksPerMultiprocessor(self, *_: Any) -> tuple[int, int]:
+        return 0, 1
+
+
+def test_where_the_blocks_of_both_do_not_fit_layers_run_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, for_gpu: sprnnc.NetworkArtifact, x: np.ndarray
+) -> None:
+    small = Smaller()
+    monkeypatch.setattr(cuda_device, "_driver", lambda: small)
+    monkeypatch.setattr(cuda_device, "find_library", lambda: None)
+    with open_network(for_gpu.loaded(), "cuda") as network:
+        network(x)
+        assert len(small.streams) == 1 and small.order == []
+
+
 @pytest.mark.parametrize("modules", range(5))
 def test_a_network_that_cannot_be_opened_gives_everything_back(
     driver: Driver, for_gpu: sprnnc.NetworkArtifact, modules: int
@@ -124,8 +165,9 @@ def test_a_call_on_the_caller_s_stream_has_every_launch_there(
     monkeypatch.setattr(cuda_device, "borrow_gpu_array", lambda array, *_: (array.ctypes.data, array))
     with open_network(for_gpu.loaded(), "cuda") as network:
         network(x, stream=7)
-        assert driver.streams == {7}
+        (beside,) = driver.streams - {7}
+        assert driver.order == [(7, beside), (beside, 7)]
         driver.streams.clear()
         network(x)
-        assert 7 not in driver.streams
+        assert not driver.streams & {7, beside}
         network.check()
