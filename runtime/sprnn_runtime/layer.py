@@ -252,9 +252,10 @@ class Layer:
         if self._device.accepts(lengths):
             return {buffer.name: self._device.borrow(lengths, (batch,), "int32")}
         checked = inputs.checked_lengths(lengths, batch, steps)
-        self._own.reserve(buffer.name, buffer.bytes(0))
-        self._device.upload(self._own.memory[buffer.name], checked)
-        return {buffer.name: self._own.memory[buffer.name]}
+        place = f"{buffer.name}:given"  # not the buffer's name: the next call may have none
+        self._own.reserve(place, buffer.bytes(0))
+        self._device.upload(self._own.memory[place], checked)
+        return {buffer.name: self._own.memory[place]}
 
     def _lent(
         self, memory: Mapping[str, Memory], out: Any, steps: int, batch: int

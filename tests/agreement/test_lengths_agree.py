@@ -31,6 +31,19 @@ model tiny {
   layer main = Tiny(H=4)
 }
 """
+DENSE = """\
+cell Dense(I, H) {
+  input  x[I]
+  weight W[H, I]
+  bias   b[H]
+  y = W @ x + b
+  output y
+}
+
+model dense {
+  layer main = Dense(I=5, H=7)
+}
+"""
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -73,6 +86,28 @@ def test_fewer_columns_give_the_bits_that_they_give_in_a_full_batch(cell: str) -
             np.testing.assert_array_equal(y, whole[:, :batch])
             for name, state in after.items():
                 np.testing.assert_array_equal(state, states[name][:batch])
+
+
+def test_a_call_without_lengths_does_not_know_of_those_before() -> None:
+    artifact = sprnnc.compile(TINY, random_weights=1, batch=2, target="sim")
+    x = np.random.default_rng(1).standard_normal((9, 2, 4)).astype(np.float32)
+    with open_layer(artifact.loaded(), "sim") as layer:
+        whole, states = layer(x)
+        ended, _ = layer(x, lengths=[2, 0])
+        again, after = layer(x)
+    assert not ended[2:].any()
+    np.testing.assert_array_equal(again, whole)
+    np.testing.assert_array_equal(after["h"], states["h"])
+
+
+def test_a_layer_without_states_ends_too() -> None:
+    artifact = sprnnc.compile(DENSE, random_weights=1, batch=4, target="sim")
+    x = np.random.default_rng(1).standard_normal((9, 4, 5)).astype(np.float32)
+    for columns, lengths in ((4, [9, 0, 3, 5]), (3, None), (1, [4])):
+        for device in DEVICES:
+            run = sprnnc.execute(artifact, x[:, :columns], lengths=lengths, device=device, check=True)
+            assert run.error is not None and run.error < LIMIT["fp32"]
+            assert all(not run.y[end:, column].any() for column, end in enumerate(lengths or ()))
 
 
 @pytest.mark.parametrize("exchange", ["lamport", "barrier"])
