@@ -174,9 +174,10 @@ def resets_memory(launcher: Launcher, work: Work, resets: Any, batch: int, steps
     if device.accepts(resets):
         return {buffer.name: device.borrow(resets, (steps, batch), "uint8")}
     checked = inputs.checked_resets(resets, manifest, batch, steps)
-    work.reserve(buffer.name, buffer.bytes(steps))
-    device.upload(work.memory[buffer.name], checked)
-    return {buffer.name: work.memory[buffer.name]}
+    place = f"{buffer.name}:given"  # not the buffer's name: the next call may have none
+    work.reserve(place, buffer.bytes(steps))
+    device.upload(work.memory[place], checked)
+    return {buffer.name: work.memory[place]}
 
 
 def _as_wide(gemm: Gemm) -> str:

@@ -18,6 +18,7 @@ from sprnn_runtime.sim_device import SimDevice
 from sprnn_runtime.work import Work
 
 import sprnnc
+from sprnnc.schedule.network_plan import Fork
 
 STATES = ["a.h", "b.h", "c.h", "d.h", "e.h"]
 FORWARD = """\
@@ -32,7 +33,8 @@ model forward {
   input x[5]
   layer a = RNN(I=5, H=6) on x
   layer b = RNN(I=6, H=6) on a
-  output a + b
+  layer c = RNN(I=5, H=6) on x
+  output a + b + c
 }
 """
 
@@ -270,6 +272,11 @@ def forward(**schedule: int) -> sprnnc.NetworkArtifact:
     made = sprnnc.compile(FORWARD, random_weights=1, batch=BATCH, target="sim", schedule=schedule)
     assert isinstance(made, sprnnc.NetworkArtifact)
     return made
+
+
+def test_layers_of_a_stream_run_at_once_too() -> None:
+    plan = forward().plan
+    assert [len(step.branches) for step in plan.steps if isinstance(step, Fork)] == [2]
 
 
 @pytest.mark.parametrize("in_place", [False, True], ids=["NumPy", "in place"])
