@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from sprnnc.cell.ir import Cell, DType, Model, ScheduleEntry
 
+DECISIONS = ("at_once", "kernels")
+"""Entries of a schedule that are about the network as a whole, not about a layer's kernel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -65,10 +68,6 @@ class Embedding:
     size: int
 
 
-KERNELS = "kernels"
-"""The decision of a schedule block that is about the layers together, not one of them."""
-
-
 @dataclass(frozen=True, slots=True)
 class Network:
     """A checked model of several layers, every one after those that it reads."""
@@ -90,7 +89,7 @@ class Network:
     @property
     def layer_schedule(self) -> tuple[ScheduleEntry, ...]:
         """The decisions that every kernel takes."""
-        return tuple(e for e in self.schedule if e.name != KERNELS)
+        return tuple(e for e in self.schedule if e.name not in DECISIONS)
 
     def model_of(self, layer: NetworkLayer) -> Model:
         """The layer as a model of its own."""

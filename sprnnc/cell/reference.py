@@ -20,6 +20,7 @@ def run_reference(
     x: ArrayLike | Mapping[str, ArrayLike],
     state: Mapping[str, ArrayLike] | None = None,
     lengths: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
 ) -> tuple[Float64, dict[str, Float64]]:
     """Runs ``cell`` over T steps of a batch of B sequences.
 
@@ -27,6 +28,7 @@ def run_reference(
     ``[T, B, I]``, several inputs concatenated on the last axis in the order of declaration, or a
     mapping from input name to ``[T, B, size]``. ``state`` maps state names to ``[B, size]``; a missing
     state starts at zero. ``lengths`` [B]: past its length a column's y is zero and its states stay.
+    ``resets`` [T, B]: where it is not zero, a column's states are zero before that step.
     Returns ``y`` ``[T, B, O]`` and the final states ``[B, size]``, new arrays,
     all float64. NaN and Inf flow through as IEEE 754 says. Raises ValueError for a missing array or
     a wrong shape.
@@ -39,6 +41,9 @@ def run_reference(
     ends = np.full(batch, steps) if lengths is None else np.asarray(lengths)
     for t in range(steps + cell.output_lag):
         now = min(t, steps - 1)  # after the last input nobody who runs reads one
+        if resets is not None:
+            anew = runs(t, ends) & (np.asarray(resets)[now] != 0)
+            columns = {name: np.where(anew, 0.0, value) for name, value in columns.items()}
         environment = parameters | columns | {name: values[now].T for name, values in inputs.items()}
         output, after = _step(cell, environment)
         columns = {

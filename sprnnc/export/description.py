@@ -62,7 +62,7 @@ def _buffer(buffer: Buffer, files: Mapping[str, bytes]) -> dict[str, Any]:
     known = {
         "name": buffer.name,
         "role": buffer.role.value,
-        "owner": "caller" if buffer.role in (*CALLERS, Role.LENGTHS) else "model",
+        "owner": "caller" if buffer.role in (*CALLERS, Role.LENGTHS, Role.RESETS) else "model",
         "dtype": buffer.dtype,
         "shape": list(buffer.shape),
         "bytes": _extent(extent(buffer)),

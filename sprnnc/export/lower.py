@@ -65,7 +65,7 @@ _ENTRY = 'extern "C" __global__'
 
 def lower_to_export(artifact: Artifact, blob: Blob, *, embed: bool) -> ExportModel:
     """What the templates print. Raises CompileError E506 for an artifact of target ``sim``, and E510 for one
-    without states, which the C API has no words for."""
+    without states, or with resets by mask, which the C API has no words for."""
     manifest = artifact.manifest
     if manifest.arch is None:
         raise fail(
@@ -78,6 +78,12 @@ def lower_to_export(artifact: Artifact, blob: Blob, *, embed: bool) -> ExportMod
             "E510",
             f"{manifest.name} has no states, and is not exported for now",
             help="a dense layer is one call of a library: cublasLtMatmul, say",
+        )
+    if any(b.role is Role.RESETS for b in manifest.buffers):
+        raise fail(
+            "E510",
+            f"{manifest.name} has resets = by_mask, which the C API has no words for",
+            help="compile it without, and set the states between runs; or export the form cubin",
         )
     _check_words(manifest)
     steps = chunk_steps(manifest)

@@ -46,6 +46,13 @@ class InputProducts(Enum):
     JOINED = "joined"  # the recurrence itself, non-zero by non-zero, while a block waits for the others
 
 
+class Resets(Enum):
+    """Whether the states of a column can begin anew in mid-sequence."""
+
+    NONE = "none"
+    BY_MASK = "by_mask"  # a call may bring a mask of steps and columns
+
+
 class UnitOrder(Enum):
     """Where a block's units lie within its part of an exchanged vector."""
 
@@ -124,6 +131,7 @@ class Choices:
     prefetch: Choice[int]
     chain: Choice[int]
     input_products: Choice[InputProducts]
+    resets: Choice[Resets]
     steps_per_launch: Choice[int]
 
     @property

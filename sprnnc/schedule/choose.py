@@ -19,6 +19,7 @@ from sprnnc.schedule.choices import (
     Fetch,
     Indices,
     InputProducts,
+    Resets,
     UnitOrder,
     Unpack,
 )
@@ -39,6 +40,7 @@ _ENUMS: dict[str, type[Enum]] = {
     "bank_order": BankOrder,
     "unit_order": UnitOrder,
     "input_products": InputProducts,
+    "resets": Resets,
     "indices": Indices,
     "unpack": Unpack,
 }
@@ -139,6 +141,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
             "fp16 additions in a row before fp32 takes over: more precise than rounding the output",
         ),
         "input_products": Choice(InputProducts.LIBRARY, LIBRARY_REASON),
+        "resets": Choice(Resets.NONE, "a mask costs every step a look at it: say by_mask to have it"),
         "steps_per_launch": Choice(
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
         ),

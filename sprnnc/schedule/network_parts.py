@@ -80,6 +80,23 @@ def parts_of(network: Network, kernels: Kernels, groups: Sequence[Group]) -> tup
     return tuple(parts.values())
 
 
+def units_of(network: Network, groups: Sequence[Group]) -> dict[str, tuple[NetworkLayer, ...]]:
+    """What runs as one, by name, in the order of first layers: a layer, or the layers of a group."""
+    owner = {name: group.name for group in groups for name in group.layers}
+    units: dict[str, tuple[NetworkLayer, ...]] = {}
+    for layer in network.layers:
+        unit = owner.get(layer.name, layer.name)
+        units[unit] = (*units.get(unit, ()), layer)
+    return units
+
+
+def part_names(network: Network, groups: Sequence[Group]) -> dict[str, str]:
+    """Whose kernels each unit runs: its own, or those of the layer whose weights it shares."""
+    units = units_of(network, groups)
+    grouped = {group.name for group in groups}
+    return {name: name if name in grouped else layers[0].weights for name, layers in units.items()}
+
+
 def fused_cell(network: Network, kernels: Kernels, group: Group) -> Fused:
     """The group as one cell. Raises CannotFuse where that cannot be."""
     layers = [layer for layer in network.layers if layer.name in group.layers]
