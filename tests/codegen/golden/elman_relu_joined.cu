@@ -28,6 +28,7 @@
 // prefetch = 4: streamed loads of 16 bytes on their way while the block waits
 // chain = 8: fp16 additions in a row before fp32 takes over: more precise than rounding the output
 // input_products = joined: the schedule says so
+// resets = none: a mask costs every step a look at it: say by_mask to have it
 // steps_per_launch = 4096: each step has its own exchange slots: 512 bytes a step and phase
 
 // ---- this kernel ---------------------------------------------------------------------------------
