@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-import numpy as np
-
 from sprnn_runtime import container, enqueue, launch
+from sprnn_runtime.between import between
 from sprnn_runtime.device_protocol import Device, Memory
 from sprnn_runtime.errors import InputError, WaitTimeout
 from sprnn_runtime.layer import Layer, on_device, open_device
@@ -17,13 +16,9 @@ from sprnn_runtime.loading import NETWORK
 from sprnn_runtime.manifest import Manifest, Role
 from sprnn_runtime.program import (
     Call,
-    Join,
-    Lookup,
     Step,
     read_program,
     state_buffer,
-    stream_size,
-    table_buffer,
 )
 from sprnn_runtime.work import Work
 
@@ -82,10 +77,6 @@ class Network(Layer):
         super().__init__(loaded.own, device)
         self._program = loaded.program
         self._parts = dict(parts)
-        self._kernels = {kernel.name: kernel for kernel in self.manifest.kernels}
-        by_name = {b.name: b for b in self.manifest.buffers}
-        lookups = [step.to for step in self._program if isinstance(step, Lookup)]
-        self._tables = {name: by_name[table_buffer(name)].dims(0) for name in lookups}
 
     def _release(self) -> None:
         for part in self._parts.values():
@@ -146,27 +137,13 @@ class Network(Layer):
         work.reserve_chunk(call.steps)
         bound = self._launcher.bound(work, call)
         for step in self._program:
-            if isinstance(step, Join):
-                self._join(step, bound, call)
-            elif isinstance(step, Lookup):
-                self._look_up(step, bound, call)
-            else:
+            if isinstance(step, Call):
                 part = self._parts[step.part]
                 yield step, part, replace(call, memory=_bindings(step, part, bound))
-
-    def _join(self, join: Join, bound: Bound, call: enqueue.Call) -> None:
-        sizes = (stream_size(self.manifest, name) for name in (join.source, join.to))
-        numbers = (call.steps, call.batch, *sizes, join.first, join.turn, join.add)
-        self._launch("join", [bound[join.source], bound[join.to]], numbers)
-
-    def _look_up(self, lookup: Lookup, bound: Bound, call: enqueue.Call) -> None:
-        rows, size = self._tables[lookup.to]
-        table = bound[table_buffer(lookup.to)]
-        numbers = (call.steps, call.batch, size, rows)
-        self._launch("look_up", [bound[lookup.source], table, bound[lookup.to]], numbers)
-
-    def _launch(self, kernel: str, memory: Sequence[Memory], numbers: Sequence[int]) -> None:
-        self._device.launch(self._kernels[kernel], [*memory, *map(np.int32, numbers)])
+            else:
+                launched = between(step, self.manifest)
+                values = self._launcher.values(launched, bound, call, 0, call.steps)
+                self._device.launch(launched.kernel, values)
 
 
 def _look(layer: str, part: Layer, budget_ns: int | None, first: int = 0) -> None:
