@@ -145,10 +145,10 @@ def _compile_network(
         dump(cell_weights.print_weights(tensors))
 
     def compile_layer(
-        model: Model, own: NetworkTensors, overrides: Mapping[str, object], trace: Trace
+        model: Model, own: NetworkTensors, overrides: Mapping[str, object], share: Target, trace: Trace
     ) -> Artifact:
         return _compile_layer(
-            model, lambda _: dict(own), print_model(model) + "\n", batch, target, overrides, trace
+            model, lambda _: dict(own), print_model(model) + "\n", batch, share, overrides, trace
         )
 
     request = Request(text, batch, target, schedule, device_helper("join.cuh"))

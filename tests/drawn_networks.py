@@ -28,11 +28,13 @@ CELLS = ["elman_tanh", "gru_reset_before", "gru_reset_after", "lstm", "lstm_proj
 
 @dataclass(frozen=True)
 class Drawn:
-    """A compiled network, an input, and states to begin with, for some of its states."""
+    """A compiled network, an input of some columns, states to begin with, for some of its states, and lengths
+    or None. Past the lengths the input is NaN."""
 
     artifact: sprnnc.NetworkArtifact
     x: np.ndarray
     state: dict[str, np.ndarray]
+    lengths: list[int] | None
 
 
 def cell_texts() -> dict[str, tuple[str, str]]:
@@ -116,7 +118,12 @@ def networks(draw: st.DrawFn, most_layers: int = 4, **fixed: Any) -> Drawn:
     )
     rng = np.random.default_rng(seed)
     steps = draw(st.integers(1, 9), label="steps")
-    x = rng.standard_normal((steps, batch, artifact.manifest.input_size)).astype(np.float32)
+    columns = draw(st.integers(1, batch), label="columns")
+    x = rng.standard_normal((steps, columns, artifact.manifest.input_size)).astype(np.float32)
+    ends = st.lists(st.integers(0, steps), min_size=columns, max_size=columns)
+    lengths = draw(st.none() | ends, label="lengths")
+    for column, end in enumerate(lengths or ()):
+        x[end:, column] = np.nan
     given = [v for v in artifact.manifest.states if rng.random() < 0.5]
-    state = {v.name: rng.standard_normal((batch, v.size)).astype(np.float32) for v in given}
-    return Drawn(artifact, x, state)
+    state = {v.name: rng.standard_normal((columns, v.size)).astype(np.float32) for v in given}
+    return Drawn(artifact, x, state, lengths)

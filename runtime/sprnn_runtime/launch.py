@@ -43,7 +43,7 @@ class FillStep:
 class Pointer:
     """A kernel argument: the address of ``buffer``, plus ``step_bytes`` for every step before the chunk.
 
-    ``step_bytes`` are those of the compiled batch. A buffer of lengths may be a null pointer.
+    ``step_bytes`` are those of the compiled batch. A buffer of lengths or resets may be a null pointer.
     """
 
     buffer: str
@@ -118,4 +118,4 @@ def _argument(name: str, buffers: dict[str, Buffer]) -> Argument:
     if name in _NUMBERS:
         return _NUMBERS[name]
     buffer = buffers[name]
-    return Pointer(name, buffer.bytes(1) if buffer.role in CALLERS else 0)
+    return Pointer(name, buffer.bytes(1) if buffer.role in (*CALLERS, Role.RESETS) else 0)

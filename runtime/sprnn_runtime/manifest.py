@@ -30,6 +30,7 @@ class Role(Enum):
     OUTPUT = "output"
     STATE = "state"
     LENGTHS = "lengths"
+    RESETS = "resets"
     SCRATCH = "scratch"
     STATUS = "status"
 
@@ -102,7 +103,8 @@ class Kernel:
     """One launch: arguments are buffer names, or numbers of the call.
 
     ``$steps``, ``$batch`` (the columns of this call) and ``$first`` (steps before this chunk) are int32,
-    ``$budget_ns`` uint64. A buffer of lengths may be a null pointer: every column takes all steps.
+    ``$budget_ns`` uint64. A buffer of lengths may be a null pointer: every column takes all steps. So may one
+    of resets: no state begins anew.
     """
 
     name: str
@@ -268,9 +270,11 @@ def _check_callers(manifest: Manifest) -> None:
         Role.OUTPUT: {(TIME, manifest.batch, manifest.output_size)},
         Role.STATE: {(manifest.batch, s.size) for s in manifest.states},
         Role.LENGTHS: {(manifest.batch,)},
+        Role.RESETS: {(TIME, manifest.batch)},
     }
+    dtypes = {Role.LENGTHS: "int32", Role.RESETS: "uint8"}
     for b in manifest.buffers:
-        dtype = "int32" if b.role is Role.LENGTHS else "float32"
+        dtype = dtypes.get(b.role, "float32")
         if b.role in shapes and (b.shape not in shapes[b.role] or b.dtype != dtype):
             raise ValueError(f"buffer {b.name} is no {b.role.value} of this cell")
 

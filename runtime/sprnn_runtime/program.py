@@ -5,7 +5,7 @@ Read from an artifact with distrust: a join writes where its numbers say.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,11 @@ _STREAMS = (Role.INPUT, Role.OUTPUT, Role.SCRATCH)
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """``to[t, b, first + i] = source[t, b, i]``; ``+=`` with ``add``, ``source[T - 1 - t]`` with ``turn``."""
+    """``to[t, b, first + i] = source[t, b, i]``; ``+=`` with ``add``.
+
+    With ``turn`` it is ``source[end - 1 - t]``, for the end of column b: T, or its length. Past that, what is
+    joined is zero.
+    """
 
     source: str
     to: str
@@ -44,7 +48,31 @@ class Lookup:
     to: str
 
 
-Step = Join | Call | Lookup
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Branches that may run at once; what follows waits for all."""
+
+    branches: tuple[tuple[Join | Call | Lookup, ...], ...]
+
+
+Step = Join | Call | Lookup | Fork
+
+
+def flat(steps: Iterable[Step]) -> Iterator[Join | Call | Lookup]:
+    """All steps, those of branches one branch after another."""
+    for step in steps:
+        if isinstance(step, Fork):
+            for branch in step.branches:
+                yield from branch
+        else:
+            yield step
+
+
+LENGTHS_BUFFER = "call:lengths"
+"""The buffer of the lengths of a call's columns; no stream has such a name."""
+
+RESETS_BUFFER = "call:resets"
+"""The same of its resets."""
 
 
 def state_buffer(layer: str, state: str) -> str:
@@ -61,9 +89,11 @@ def read_program(data: Any, manifest: Manifest, parts: Mapping[str, Manifest]) -
     """The steps of a network. Raises ArtifactError E603 where they do not fit its buffers and parts."""
     try:
         steps = tuple(_step(s) for s in data)
-        for step in steps:
+        for step in flat(steps):
             _check(step, manifest, parts)
-        called = [s.layer for s in steps if isinstance(s, Call)]
+        for fork in (s for s in steps if isinstance(s, Fork)):
+            _check_fork(fork)
+        called = [s.layer for s in flat(steps) if isinstance(s, Call)]
         if len(set(called)) < len(called):
             raise ValueError(f"a layer runs twice: {called}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -71,7 +101,24 @@ def read_program(data: Any, manifest: Manifest, parts: Mapping[str, Manifest]) -
     return steps
 
 
+def _check_fork(fork: Fork) -> None:
+    """Branches that meet would race."""
+    for branch in fork.branches:
+        others = [s for other in fork.branches if other is not branch for s in other]
+        if {s.to for s in others} & {name for s in branch for name in (s.source, s.to)}:
+            raise ValueError("branches at once write what another reads or writes")
+    parts = [s.part for s in flat([fork]) if isinstance(s, Call)]
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"a layer runs at once with itself: {parts}")
+
+
 def _step(data: Mapping[str, Any]) -> Step:
+    if data["is"] == "Fork":
+        return Fork(tuple(tuple(_simple_step(s) for s in branch) for branch in data["branches"]))
+    return _simple_step(data)
+
+
+def _simple_step(data: Mapping[str, Any]) -> Join | Call | Lookup:
     if data["is"] == "Call":
         return Call(*(str(data[n]) for n in ("layer", "part", "source", "to")))
     if data["is"] == "Lookup":
@@ -84,7 +131,7 @@ def _step(data: Mapping[str, Any]) -> Step:
     return Join(str(data["source"]), str(data["to"]), first, turn, add)
 
 
-def _check(step: Step, manifest: Manifest, parts: Mapping[str, Manifest]) -> None:
+def _check(step: Join | Call | Lookup, manifest: Manifest, parts: Mapping[str, Manifest]) -> None:
     source, to = (stream_size(manifest, name) for name in (step.source, step.to))
     if isinstance(step, Join):
         if step.source == step.to or step.first + source > to:

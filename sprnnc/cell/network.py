@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from sprnnc.cell.ir import Cell, DType, Model, ScheduleEntry
 
+DECISIONS = ("at_once",)
+"""Entries of a schedule that are about the network as a whole, not about a layer's kernel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -86,7 +89,8 @@ class Network:
     def model_of(self, layer: NetworkLayer) -> Model:
         """The layer as a model of its own."""
         name = f"{self.name}_{layer.name}"
-        return Model(name, layer.name, layer.cell, self.dtype, self.accumulate, self.schedule)
+        schedule = tuple(e for e in self.schedule if e.name not in DECISIONS)
+        return Model(name, layer.name, layer.cell, self.dtype, self.accumulate, schedule)
 
 
 def size_of(joined: Joined) -> int:

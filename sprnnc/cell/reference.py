@@ -20,6 +20,7 @@ def run_reference(
     x: ArrayLike | Mapping[str, ArrayLike],
     state: Mapping[str, ArrayLike] | None = None,
     lengths: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
 ) -> tuple[Float64, dict[str, Float64]]:
     """Runs ``cell`` over T steps of a batch of B sequences.
 
@@ -27,6 +28,7 @@ def run_reference(
     ``[T, B, I]``, several inputs concatenated on the last axis in the order of declaration, or a
     mapping from input name to ``[T, B, size]``. ``state`` maps state names to ``[B, size]``; a missing
     state starts at zero. ``lengths`` [B]: past its length a column's y is zero and its states stay.
+    ``resets`` [T, B]: where it is not zero, a column's states are zero before that step.
     Returns ``y`` ``[T, B, O]`` and the final states ``[B, size]``, new arrays,
     all float64. NaN and Inf flow through as IEEE 754 says. Raises ValueError for a missing array or
     a wrong shape.
@@ -37,9 +39,12 @@ def run_reference(
     columns = _initial_state(cell, state or {}, batch)  # [size, B]: a batch of column vectors
     y = np.empty((steps, batch, cell.output_space.size), np.float64)
     for t in range(steps):
+        running = np.full(batch, True) if lengths is None else t < np.asarray(lengths)
+        if resets is not None:
+            anew = running & (np.asarray(resets)[t] != 0)
+            columns = {name: np.where(anew, 0.0, value) for name, value in columns.items()}
         environment = parameters | columns | {name: values[t].T for name, values in inputs.items()}
         output, after = _step(cell, environment)
-        running = np.full(batch, True) if lengths is None else t < np.asarray(lengths)
         columns = {name: np.where(running, value, columns[name]) for name, value in after.items()}
         y[t] = np.where(running, output, 0.0).T
     return y, {name: np.array(value.T, order="C") for name, value in columns.items()}

@@ -24,7 +24,7 @@ from sprnnc.codegen.model import (
 from sprnnc.codegen.names import Names
 from sprnnc.codegen.units import UnitFields
 from sprnnc.passes.recurrence import Phase, Recurrence
-from sprnnc.schedule.choices import Activations, Encoding, Exchange, Tier, Unpack
+from sprnnc.schedule.choices import Activations, Encoding, Exchange, Resets, Tier, Unpack
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup
 
 _INPUTS_AHEAD = 4
@@ -65,6 +65,7 @@ def lower_to_kernel(
         spaces=tuple(spaces.values()),
         phases=phases,
         levels=levels,
+        reset_loops=_reset_loops(recurrence, plan, spaces, fields),
         final_loops=_final_loops(recurrence, spaces, fields),
         output_space=spaces[recurrence.output_space.name],
         arguments=_arguments(recurrence, plan, names),
@@ -303,6 +304,22 @@ def _loops(
     return tuple(loops)
 
 
+def _reset_loops(
+    recurrence: Recurrence, plan: Plan, spaces: dict[str, SpaceModel], fields: UnitFields
+) -> tuple[SpaceLoop, ...]:
+    """What begins a step where a mask may say that a column's states are zero before it."""
+    if plan.choices.resets.value is Resets.NONE:
+        return ()
+    loops = []
+    for space in recurrence.spaces:
+        names = [s.name for s in recurrence.cell.states if s.space == space]
+        states = [fields.reader(space.name)(name) for name in names]
+        if states:
+            statements = tuple(f"{now} = anew[item % kGroups] ? 0.0f : {now};" for now in states)
+            loops.append(SpaceLoop(spaces[space.name], statements))
+    return tuple(loops)
+
+
 def _final_loops(
     recurrence: Recurrence, spaces: dict[str, SpaceModel], fields: UnitFields
 ) -> tuple[SpaceLoop, ...]:
@@ -364,6 +381,8 @@ def _arguments(recurrence: Recurrence, plan: Plan, names: Names) -> tuple[Argume
             arguments.append(a("unsigned*", "arrivals", "arrivals"))
         arguments.append(a("unsigned*", "status", "status"))
     arguments.append(a("const int*", "lengths", "lengths"))
+    if plan.choices.resets.value is Resets.BY_MASK and cell.states:
+        arguments.append(a("const unsigned char*", "resets", "resets"))
     arguments += [a("int", "batch", "$batch"), a("int", "first", "$first"), a("int", "steps", "$steps")]
     if plan.phases:
         arguments.append(a("unsigned long long", "budget_ns", "$budget_ns"))

@@ -183,6 +183,7 @@ class KernelModel:
     spaces: tuple[SpaceModel, ...]
     phases: tuple[PhaseModel, ...]
     levels: tuple[LevelModel, ...]
+    reset_loops: tuple[SpaceLoop, ...]
     final_loops: tuple[SpaceLoop, ...]
     output_space: SpaceModel
     arguments: tuple[Argument, ...]

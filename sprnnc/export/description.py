@@ -93,7 +93,7 @@ def _buffer(
     known: dict[str, Any] = {
         "name": buffer.name,
         "role": buffer.role.value,
-        "owner": "caller" if buffer.role in (*CALLERS, Role.LENGTHS) else "model",
+        "owner": "caller" if buffer.role in (*CALLERS, Role.LENGTHS, Role.RESETS) else "model",
         "dtype": buffer.dtype,
         "shape": list(buffer.shape),
         "bytes": _extent(extent(buffer)),

@@ -15,7 +15,7 @@ from sprnn_runtime import launch
 from sprnn_runtime.between import between
 from sprnn_runtime.launch import KernelStep, Pointer
 from sprnn_runtime.manifest import Buffer, Manifest, Role
-from sprnn_runtime.program import Call, Join, state_buffer, table_buffer
+from sprnn_runtime.program import Call, Join, flat, state_buffer, table_buffer
 
 from sprnnc.artifact import Artifact
 from sprnnc.diagnostics import fail
@@ -82,12 +82,18 @@ class Whole:
 
 
 def whole(compiled: Compiled) -> Whole:
-    """The artifact as one. Raises CompileError E506 for one of target ``sim``."""
+    """The artifact as one. Raises CompileError E506 for one of target ``sim``, E510 for resets by mask."""
     if compiled.manifest.arch is None:
         raise fail(
             "E506",
             f"the artifact is for target {compiled.manifest.target}, which no GPU runs",
             help="compile it with --target sm_90, say, and export that",
+        )
+    if any(b.role is Role.RESETS for b in compiled.manifest.buffers):
+        raise fail(
+            "E510",
+            f"{compiled.manifest.name} has resets = by_mask, which the C API has no words for",
+            help="compile it without, and set the states between runs",
         )
     return _network(compiled) if isinstance(compiled, NetworkArtifact) else _layer(compiled)
 
@@ -110,7 +116,7 @@ def _layer(artifact: Artifact) -> Whole:
 def _network(artifact: NetworkArtifact) -> Whole:
     manifest = artifact.manifest
     parts = {name: part.manifest for name, part in artifact.parts.items()}
-    program = artifact.loaded().program
+    program = tuple(flat(artifact.loaded().program))
     steps = tuple(
         _run(step, parts[step.part], manifest) if isinstance(step, Call) else between(step, manifest)
         for step in program

@@ -45,6 +45,13 @@ class InputProducts(Enum):
     KERNEL = "kernel"  # one of the artifact's own, the same on every machine
 
 
+class Resets(Enum):
+    """Whether the states of a column can begin anew in mid-sequence."""
+
+    NONE = "none"
+    BY_MASK = "by_mask"  # a call may bring a mask of steps and columns
+
+
 class UnitOrder(Enum):
     """Where a block's units lie within its part of an exchanged vector."""
 
@@ -123,6 +130,7 @@ class Choices:
     prefetch: Choice[int]
     chain: Choice[int]
     input_products: Choice[InputProducts]
+    resets: Choice[Resets]
     steps_per_launch: Choice[int]
 
     @property

@@ -19,6 +19,7 @@ from sprnnc.schedule.choices import (
     Fetch,
     Indices,
     InputProducts,
+    Resets,
     UnitOrder,
     Unpack,
 )
@@ -36,6 +37,7 @@ _ENUMS: dict[str, type[Enum]] = {
     "bank_order": BankOrder,
     "unit_order": UnitOrder,
     "input_products": InputProducts,
+    "resets": Resets,
     "indices": Indices,
     "unpack": Unpack,
 }
@@ -141,6 +143,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
         "input_products": Choice(
             InputProducts.LIBRARY, "one dense product of all steps, which vendors make fast"
         ),
+        "resets": Choice(Resets.NONE, "a mask costs every step a look at it: say by_mask to have it"),
         "steps_per_launch": Choice(
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
         ),

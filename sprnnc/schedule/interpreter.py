@@ -45,24 +45,33 @@ class PlanInterpreter:
         }
 
     def run(
-        self, x: FloatArray, state: Mapping[str, FloatArray], lengths: NDArray[np.int32] | None = None
+        self,
+        x: FloatArray,
+        state: Mapping[str, FloatArray],
+        lengths: NDArray[np.int32] | None = None,
+        resets: NDArray[np.uint8] | None = None,
     ) -> tuple[FloatArray, dict[str, FloatArray]]:
         """x [T, B, I], states [B, size] -> y [T, B, O] and the states after the last step, float32.
 
         B is at most the plan's. ``lengths`` [B]: past its length a column's y is zero and its states stay.
+        ``resets`` [T, B]: where it is not zero, a column's states are zero before that step.
         NaN and Inf flow through as IEEE 754 says, without warnings.
         """
+        ends = np.full(x.shape[1], len(x)) if lengths is None else lengths
+        mask = np.zeros(x.shape[:2], np.uint8) if resets is None else resets
         with np.errstate(all="ignore"):
-            return self._run(x, state, np.full(x.shape[1], len(x)) if lengths is None else lengths)
+            return self._run(x, state, ends, mask)
 
     def _run(
-        self, x: FloatArray, state: Mapping[str, FloatArray], lengths: NDArray[Any]
+        self, x: FloatArray, state: Mapping[str, FloatArray], lengths: NDArray[Any], resets: NDArray[Any]
     ) -> tuple[FloatArray, dict[str, FloatArray]]:
         cell = self._recurrence.cell
         states = {s.name: np.ascontiguousarray(state[s.name].T, dtype=np.float32) for s in cell.states}
         outputs = []
         for t, x_t in enumerate(x):
             running = t < lengths
+            anew = running & (resets[t] != 0)
+            states = {name: np.where(anew, np.float32(0), value) for name, value in states.items()}
             environment = self._inputs(x_t.T.astype(np.float32)) | self._params | states
             self._step(environment, len(x_t))
             outputs.append(np.where(running, evaluate(self._recurrence.output, environment), 0).T)

@@ -10,6 +10,7 @@ around where it is read in the other direction: two reversed layers in a row nee
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import assert_never
@@ -38,6 +39,13 @@ class Kernels(Enum):
     EACH = "one a layer"  # layers run one after another, each over all steps
 
 
+class AtOnce(Enum):
+    """Whether layers that do not depend on each other run at the same time on one GPU."""
+
+    FITTING = "fitting"  # where the blocks of all of them are resident together
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class StreamBuffer:
     """float32 [T, B, size]."""
@@ -48,7 +56,11 @@ class StreamBuffer:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """``to[t, b, first + i] = source[t, b, i]``; ``+=`` with ``add``, ``source[T - 1 - t]`` with ``turn``."""
+    """``to[t, b, first + i] = source[t, b, i]``; ``+=`` with ``add``.
+
+    With ``turn`` it is ``source[end - 1 - t]``, for the end of column b: T, or its length. Past that, what is
+    joined is zero.
+    """
 
     source: str
     to: str
@@ -75,7 +87,14 @@ class Lookup:
     to: str
 
 
-Step = Join | Call | Lookup
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Branches that may run at once, and do not read what another writes; what follows waits for all."""
+
+    branches: tuple[tuple[Join | Call | Lookup, ...], ...]
+
+
+Step = Join | Call | Lookup | Fork
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +102,7 @@ class NetworkPlan:
     """``steps`` in their order. The caller owns the buffers called ``input`` and ``output``."""
 
     kernels: Choice[Kernels]
+    at_once: Choice[AtOnce]
     buffers: tuple[StreamBuffer, ...]
     steps: tuple[Step, ...]
     input: str
@@ -93,17 +113,31 @@ class NetworkPlan:
         return next(b.size for b in self.buffers if b.name == buffer)
 
 
-def plan_network(network: Network) -> NetworkPlan:
-    """The plan; pure. Raises InternalError where it breaks its own contract."""
+Groups = tuple[tuple[str, ...], ...]
+"""Layers by name, in the order in which they run; those of one group run at once."""
+
+
+def plan_network(
+    network: Network, groups: Groups | None = None, at_once: Choice[AtOnce] | None = None
+) -> NetworkPlan:
+    """The plan; pure. ``groups``: of all layers; by default each is alone.
+
+    Raises InternalError where it breaks its own contract.
+    """
+    groups = tuple((layer.name,) for layer in network.layers) if groups is None else groups
+    layers = {layer.name: layer for layer in network.layers}
     planner = _Planner({network.input.name: _Place(network.input.name, False)})
     planner.buffers.append(StreamBuffer(network.input.name, network.input.size))
     for embedding in network.embeddings:
         planner.embedding(embedding, network.input.name)
-    for layer in network.layers:
-        planner.layer(layer)
+    for group in groups:
+        planner.group([layers[name] for name in group])
     output = planner.buffer_of(network.output, False, OUTPUT)
     kernels = Choice(Kernels.EACH, "a wavefront over (layer, time) is not built yet")
-    plan = NetworkPlan(kernels, tuple(planner.buffers), tuple(planner.steps), network.input.name, output)
+    at_once = at_once or Choice(AtOnce.FITTING, "no layers are independent of each other")
+    plan = NetworkPlan(
+        kernels, at_once, tuple(planner.buffers), tuple(planner.steps), network.input.name, output
+    )
     verify(plan, network)
     return plan
 
@@ -128,11 +162,16 @@ class _Planner:
         self.steps.append(Lookup(source, embedding.name))
         self.places[embedding.name] = _Place(embedding.name, False)
 
-    def layer(self, layer: NetworkLayer) -> None:
+    def group(self, layers: list[NetworkLayer]) -> None:
+        """What several layers read comes before any of them: they may read the same."""
+        calls = [self._call(layer) for layer in layers]
+        self.steps += calls if len(calls) == 1 else [Fork(tuple((call,) for call in calls))]
+
+    def _call(self, layer: NetworkLayer) -> Call:
         source = self.buffer_of(layer.operand, layer.reverse, f"{layer.name}.in")
         self.buffers.append(StreamBuffer(layer.name, layer.cell.output_space.size))
-        self.steps.append(Call(layer.name, layer.weights, source, layer.name))
         self.places[layer.name] = _Place(layer.name, layer.reverse)
+        return Call(layer.name, layer.weights, source, layer.name)
 
     def buffer_of(self, joined: Joined, turned: bool, name: str) -> str:
         """A buffer that holds ``joined`` in that direction: one that does already, or a new one."""
@@ -160,11 +199,34 @@ class _Planner:
                 assert_never(joined)
 
 
+def flat(steps: Iterable[Step]) -> Iterator[Join | Call | Lookup]:
+    """All steps, those of branches one branch after another."""
+    for step in steps:
+        if isinstance(step, Fork):
+            for branch in step.branches:
+                yield from branch
+        else:
+            yield step
+
+
+def _verify_fork(fork: Fork) -> None:
+    parts = [s.part for s in flat([fork]) if isinstance(s, Call)]
+    if len(set(parts)) < len(parts):
+        raise InternalError("network", f"weights run at once with themselves: {parts}")
+    for branch in fork.branches:
+        others = {s.to for other in fork.branches if other is not branch for s in other}
+        if others & {name for s in branch for name in (s.source, s.to)}:
+            raise InternalError("network", f"branches at once meet in {sorted(others)}")
+
+
 def verify(plan: NetworkPlan, network: Network) -> None:
     """Raises InternalError unless every layer runs once, on buffers that are whole by then."""
     written: dict[str, set[int]] = {plan.input: set(range(network.input.size))}
     layers = {layer.name: layer for layer in network.layers}
     for step in plan.steps:
+        if isinstance(step, Fork):
+            _verify_fork(step)
+    for step in flat(plan.steps):
         if written.get(step.source) != set(range(plan.size(step.source))):
             raise InternalError("network", f"{step.source} is read before it is whole")
         columns = set(range(plan.size(step.source) if isinstance(step, Join) else plan.size(step.to)))
@@ -183,13 +245,25 @@ def verify(plan: NetworkPlan, network: Network) -> None:
 
 def print_network_plan(plan: NetworkPlan, network: Network) -> str:
     """The decision, the buffers, and the steps in their order, one a line."""
-    lines = [f"kernels = {plan.kernels.value.value}  # {plan.kernels.reason}", ""]
+    choices = (("kernels", plan.kernels), ("at_once", plan.at_once))
+    lines = [f"{name} = {c.text}{' (yours)' if c.by_user else ''}  # {c.reason}" for name, c in choices]
+    lines.append("")
     lines += [f"buffer {b.name}[T, B, {b.size}]" for b in plan.buffers]
-    lines += ["", *map(_step_text, plan.steps), "", f"output {plan.output} = {print_joined(network.output)}"]
+    steps = [text for step in plan.steps for text in _step_texts(step)]
+    lines += ["", *steps, "", f"output {plan.output} = {print_joined(network.output)}"]
     return "\n".join(lines) + "\n"
 
 
-def _step_text(step: Step) -> str:
+def _step_texts(step: Step) -> list[str]:
+    if not isinstance(step, Fork):
+        return [_step_text(step)]
+    lines = ["at once"]
+    for branch in step.branches:
+        lines += [f"  {'- ' if number == 0 else '  '}{_step_text(s)}" for number, s in enumerate(branch)]
+    return lines
+
+
+def _step_text(step: Join | Call | Lookup) -> str:
     if isinstance(step, Call):
         shared = f"  # with the weights of {step.part}" if step.part != step.layer else ""
         return f"{step.to} = layer {step.layer} on {step.source}{shared}"

@@ -66,7 +66,7 @@ def both_ways() -> NetworkArtifact:
 
 @pytest.fixture(scope="module")
 def forward() -> NetworkArtifact:
-    return compile_network("")
+    return compile_network("", "[work, rows]")
 
 
 def export(artifact: NetworkArtifact, folder: Path, *, embed: bool = False) -> Path:
@@ -150,7 +150,7 @@ int main() {
   net_model *a, *b;
   EXPECT(net_create(&a, "net.weights", 0) == net_OK && a->steps_at_once == net_STEPS_PER_LAUNCH);
   EXPECT(net_create(&b, "net.weights", 7) == net_OK && b->steps_at_once == 7);
-  std::vector<float> x(12 * 2), ya(12 * 2 * 3), yb(ya);
+  std::vector<float> x(12 * 2), ya(12 * 2 * 7), yb(ya);
   for (int i = 0; i < 24; ++i) x[i] = (float)(i % 7);
   EXPECT(net_run(a, x.data(), ya.data(), 12, nullptr) == net_OK);
   EXPECT(net_finish(a, nullptr, nullptr) == net_OK);
@@ -158,12 +158,28 @@ int main() {
   std::vector<float> h(net_state_values(net_STATE_chunk_h)), g(h);
   EXPECT(h.size() == 8);
   EXPECT(net_run(b, x.data(), yb.data(), 5, nullptr) == net_OK);
-  EXPECT(net_run(b, x.data() + 10, yb.data() + 30, 7, nullptr) == net_OK);
+  EXPECT(net_run(b, x.data() + 10, yb.data() + 70, 7, nullptr) == net_OK);
   EXPECT(b->pending == (2 + 3) * 2);
   EXPECT(memcmp(ya.data(), yb.data(), sizeof(float) * ya.size()) == 0);
   EXPECT(net_get_state(a, net_STATE_chunk_h, h.data(), nullptr) == net_OK);
   EXPECT(net_get_state(b, net_STATE_chunk_h, g.data(), nullptr) == net_OK);
   EXPECT(memcmp(h.data(), g.data(), sizeof(float) * 8) == 0);
+  // lengths count from the first step of a run, whatever runs at once: 3 steps here, and 7 there
+  const int lengths[] = {12, 4};
+  for (net_model* m : {a, b}) {
+    EXPECT(net_finish(m, nullptr, nullptr) == net_OK);
+    EXPECT(net_set_state(m, net_STATE_new_h, nullptr, nullptr) == net_OK);
+    EXPECT(net_set_state(m, net_STATE_chunk_h, nullptr, nullptr) == net_OK);
+    EXPECT(net_set_lengths(m, lengths) == net_OK);
+  }
+  std::vector<float> yl(ya);
+  EXPECT(net_run(a, x.data(), yl.data(), 12, nullptr) == net_OK);
+  for (int i = 0; i < 12 * 2 * 7; ++i) EXPECT(yl[i] == (i / 7 % 2 == 1 && i / 14 >= 4 ? 0.0f : ya[i]));
+  EXPECT(net_run(b, x.data(), yb.data(), 12, nullptr) == net_OK);
+  EXPECT(memcmp(yl.data(), yb.data(), sizeof(float) * yl.size()) == 0);
+  for (net_model* m : {a, b}) EXPECT(net_set_lengths(m, nullptr) == net_OK);
+  EXPECT(net_set_state(b, net_STATE_new_h, nullptr, nullptr) == net_OK);
+  EXPECT(net_set_state(b, net_STATE_chunk_h, nullptr, nullptr) == net_OK);
   EXPECT(net_run(b, x.data(), yb.data(), 7 * net_LAUNCHES, nullptr) == net_BUSY);
   EXPECT(net_finish(b, nullptr, nullptr) == net_OK);
   // a kernel that gave up is named by its layer: the second launch of layer chunk
@@ -179,7 +195,7 @@ int main() {
   EXPECT(net_run(b, x.data(), yb.data(), 7, nullptr) == net_STATES_LOST);
   EXPECT(net_set_state(b, net_STATE_chunk_h, nullptr, nullptr) == net_OK);
   EXPECT(net_run(b, x.data(), yb.data(), 7, nullptr) == net_OK);
-  EXPECT(memcmp(ya.data(), yb.data(), sizeof(float) * 7 * 6) == 0);
+  EXPECT(memcmp(ya.data(), yb.data(), sizeof(float) * 7 * 14) == 0);
   net_destroy(a);
   net_destroy(b);
   return 0;
@@ -227,7 +243,7 @@ def test_the_example_passes(both_ways: NetworkArtifact, tmp_path: Path) -> None:
     folder = tmp_path / "cubin"
     write_folder(folder, cubin_files(both_ways, embed=False))
     listed = [(part, k.name) for part, own in both_ways.parts.items() for k in own.manifest.kernels]
-    listed += [(BETWEEN, "join"), (BETWEEN, "look_up")]
+    listed += [(BETWEEN, "join_columns"), (BETWEEN, "look_up")]
     cases = "".join(
         f'  if (name == "{part or "between"}.cubin {kernel}") '
         f"return sprnn_sim::bind({namespace_of(part)}::{kernel}, arguments);\n"
@@ -257,6 +273,7 @@ def test_the_description_names_every_buffer_file_and_kernel(both_ways: NetworkAr
     launches = [s for s in steps if s["do"] == "launch"]
     assert {s["cubin"] for s in launches} == {c["path"] for c in about["cubins"]} <= files.keys()
     used = {a["buffer"] for s in launches for a in s["arguments"] if a["type"] == "pointer"} - {None}
+    assert "call:lengths" in used
     used |= {s["buffer"] for s in steps if s["do"] == "fill"}
     assert used == buffers.keys()
     assert {s["buffer"] for s in about["status"]} == {"new.status", "chunk.status"}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from small_network import SOURCE
 
+import sprnnc
 from sprnnc.cell.network import Network
 from sprnnc.diagnostics import InternalError
 from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
-from sprnnc.schedule.network_plan import OUTPUT, Call, Join, plan_network, verify
+from sprnnc.schedule.at_once import independent_layers
+from sprnnc.schedule.network_plan import OUTPUT, Call, Fork, Join, flat, plan_network, verify
 
+WIDE = SOURCE.replace("I=6", "I=300").replace("I=12", "I=600").replace("H=6", "H=300")
 HEAD = SOURCE.split("model ")[0]
 
 
@@ -77,3 +81,48 @@ def test_a_layer_that_does_not_run_is_found() -> None:
     plan = plan_network(m)
     with pytest.raises(InternalError, match="does not run"):
         verify(replace(plan, steps=(plan.steps[0], Join("a", OUTPUT, 0, False, False))), m)
+
+
+def compiled(source: str, **schedule: Any) -> sprnnc.NetworkArtifact:
+    made = sprnnc.compile(source, random_weights=1, target="sm_90", schedule=schedule)
+    assert isinstance(made, sprnnc.NetworkArtifact)
+    return made
+
+
+def forks(made: sprnnc.NetworkArtifact) -> list[list[str]]:
+    return [
+        [s.layer for s in flat([f]) if isinstance(s, Call)] for f in made.plan.steps if isinstance(f, Fork)
+    ]
+
+
+def test_layers_that_do_not_depend_on_each_other_run_at_once_and_share_the_sms() -> None:
+    made = compiled(WIDE)
+    assert forks(made) == [["a", "b"]]
+    blocks = {name: part.plan.choices.blocks.value for name, part in made.parts.items()}
+    assert blocks["a"] + blocks["b"] <= 132 and blocks["c"] > 66
+    assert f"a and b fit: {blocks['a']} + {blocks['b']} blocks on 132 SMs" in made.plan.at_once.reason
+
+
+def test_what_the_user_says_goes_before() -> None:
+    off = compiled(SOURCE, at_once="off")
+    assert forks(off) == [] and off.plan.at_once.by_user
+    many = compiled(
+        SOURCE.replace("H=6", "H=300").replace("I=12", "I=600").replace("I=6", "I=300"), blocks=100
+    )
+    assert forks(many) == []
+    assert many.plan.at_once.reason == "a and b have 100 + 100 blocks, more than 132 SMs hold at once"
+    assert {part.plan.choices.blocks.value for part in many.parts.values()} == {100}
+    with pytest.raises(sprnnc.CompileError, match=r"E403.*expected fitting or off"):
+        compiled(SOURCE, at_once="always")
+
+
+def test_shared_weights_do_not_run_at_once_with_themselves() -> None:
+    both = [cell("a", "on x"), cell("b", "shares a on x"), cell("c", "on x")]
+    assert independent_layers(network(*both, output="[a, b, c]")) == (("a", "c"), ("b",))
+
+
+def test_a_fork_whose_branches_meet_is_refused() -> None:
+    m = network(cell("a", "on x"), cell("b", "on a"), output="b")
+    plan = plan_network(m)
+    with pytest.raises(InternalError, match="branches at once meet"):
+        verify(replace(plan, steps=(Fork(tuple((step,) for step in plan.steps)),)), m)

@@ -33,6 +33,7 @@
 // prefetch = 4: streamed loads of 16 bytes on their way while the block waits
 // chain = 8: fp16 additions in a row before fp32 takes over: more precise than rounding the output
 // input_products = library: one dense product of all steps, which vendors make fast
+// resets = none: a mask costs every step a look at it: say by_mask to have it
 // steps_per_launch = 4096: each step has its own exchange slots: 512 bytes a step and phase
 
 // ---- this kernel ---------------------------------------------------------------------------------

@@ -79,6 +79,10 @@ net_error net_get_state(net_model* model, net_state which, float* values, cudaSt
 // Wall time that one wait inside a kernel may take, from the next run on; 2000000000 at first.
 net_error net_set_budget_ns(net_model* model, unsigned long long budget_ns);
 
+// The length of each column, `lengths` [BATCH] in device memory, for all runs from the next one on, each counted from
+// its first step: past its length a column's outputs are zero and its states stay. NULL, as at first: none ends early.
+net_error net_set_lengths(net_model* model, const int* lengths);
+
 // Frees everything, after waiting for the device. NULL does nothing.
 void net_destroy(net_model* model);
 
