@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 from sprnn_runtime import launch
 from sprnn_runtime.between import between
-from sprnn_runtime.launch import KernelStep, Pointer
+from sprnn_runtime.launch import WORK, KernelStep, Pointer
 from sprnn_runtime.manifest import Buffer, Manifest, Role
 from sprnn_runtime.program import Call, Join, flat, state_buffer, table_buffer
 
@@ -122,24 +122,30 @@ def _network(artifact: NetworkArtifact) -> Whole:
         for step in program
     )
     owned = [(part, b) for part, m in parts.items() for b in m.buffers]
-    own = {f"{part}.{b.name}": b for part, b in owned if b.role in (Role.CONSTANT, Role.SCRATCH)}
-    statuses = {
+    own = {f"{part}.{b.name}": b for part, b in owned if b.role is Role.CONSTANT}
+    works = {
         f"{step.layer}.{b.name}": b
         for step in program
         if isinstance(step, Call)
         for b in parts[step.part].buffers
-        if b.role is Role.STATUS
+        if b.role in WORK
     }
     tables = {table_buffer(name): table for name, table in artifact.tables.items()}
     packed = {f"{n}.{b}": array for n, part in artifact.parts.items() for b, array in part.packed.items()}
     kernels = {n: _kernels(part.kernel_source, part.cubin) for n, part in artifact.parts.items()}
     return Whole(
         manifest,
-        (*manifest.buffers, *(replace(b, name=name) for name, b in (own | statuses).items())),
+        (*manifest.buffers, *(replace(b, name=name) for name, b in (own | works).items())),
         {**packed, **tables},
         steps,
         {BETWEEN: _kernels(artifact.join_source, artifact.join_cubin), **kernels},
-        {f"{part}.{b.name}": parts[part].steps_per_launch for part, b in owned if b.role is Role.SCRATCH},
+        {
+            f"{run.layer}.{b.name}": run.steps_per_launch
+            for run in steps
+            if isinstance(run, LayerRun)
+            for b in parts[run.part].buffers
+            if b.role is Role.SCRATCH
+        },
         any(isinstance(step, Join) and step.turn for step in program),
     )
 
@@ -157,7 +163,7 @@ def _names(call: Call, part: Manifest, network: Manifest) -> Iterator[tuple[str,
     for b in part.buffers:
         if b.role is Role.STATE:
             yield b.name, state_buffer(call.layer, b.state)
-        elif b.role is Role.STATUS:
+        elif b.role in WORK:
             yield b.name, f"{call.layer}.{b.name}"
         else:
             yield b.name, ends.get(b.role, f"{call.part}.{b.name}")
