@@ -99,7 +99,7 @@ class Launcher:
                 if not (work.keeps_status and work.is_status(step.buffer)):
                     self.device.fill(bound[step.buffer], step.extent.bytes(steps), step.fill)
                 continue
-            values = [self._value(a, bound, call, first, steps) for a in step.arguments]
+            values = self.values(step, bound, call, first, steps)
             if self._multiplies(step.kernel):
                 gemm, factors = self._factors(step.kernel, values)
                 self.device.multiply(gemm, *factors, steps * call.batch, exact=self._exact)
@@ -113,7 +113,7 @@ class Launcher:
         for step in self.steps:
             if isinstance(step, launch.FillStep):
                 continue
-            values = [self._value(a, bound, call, 0, steps) for a in step.arguments]
+            values = self.values(step, bound, call, 0, steps)
             if self._multiplies(step.kernel):
                 gemm, factors = self._factors(step.kernel, values)
                 product = self.device.prepare_product(gemm, factors, steps * call.batch, exact=self._exact)
@@ -125,6 +125,12 @@ class Launcher:
     def bound(self, work: Work, call: Call) -> dict[str, Memory]:
         """All memory that kernels are given, by buffer."""
         return {**self._constants, **call.memory, **work.scratch()}
+
+    def values(
+        self, step: launch.KernelStep, bound: Mapping[str, Memory], call: Call, first: int, steps: int
+    ) -> list[Any]:
+        """What a kernel is given in a chunk of ``steps`` steps: memory handles and NumPy scalars."""
+        return [self._value(a, bound, call, first, steps) for a in step.arguments]
 
     def _multiplies(self, kernel: Kernel) -> bool:
         """Whether the device's library computes what ``kernel`` would."""
@@ -154,6 +160,8 @@ class Launcher:
                 return np.int32(call.batch)
             case launch.First():
                 return np.int32(first)
+            case launch.Number(value):
+                return np.int32(value)
             case launch.Budget():
                 budget = self.device.default_budget_ns if call.budget_ns is None else call.budget_ns
                 return np.uint64(budget)

@@ -70,7 +70,14 @@ class First:
     """A kernel argument: the steps of the sequence before this chunk, int32."""
 
 
-Argument = Pointer | Steps | Budget | Batch | First
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A kernel argument that never changes, int32."""
+
+    value: int
+
+
+Argument = Pointer | Steps | Budget | Batch | First | Number
 _NUMBERS: dict[str, Argument] = {STEPS: Steps(), BUDGET: Budget(), BATCH: Batch(), FIRST: First()}
 
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from sprnn_runtime import launch
+from sprnn_runtime.between import between
 from sprnn_runtime.device_protocol import Device, Memory
-from sprnn_runtime.enqueue import NULL, Call, Launcher
+from sprnn_runtime.enqueue import Call, Launcher
 from sprnn_runtime.errors import WaitTimeout
 from sprnn_runtime.loaded import Loaded
 from sprnn_runtime.manifest import Kernel, Manifest, Role
@@ -24,8 +23,6 @@ from sprnn_runtime.program import (
     Step,
     flat,
     state_buffer,
-    stream_size,
-    table_buffer,
 )
 from sprnn_runtime.program import Call as LayerCall
 from sprnn_runtime.repeated_chunk import Repeats
@@ -79,8 +76,6 @@ class NetworkLauncher(Launcher):
         super().__init__(loaded, device)
         self.program = tuple(program)
         self.parts = dict(parts)
-        self._kernels = {kernel.name: kernel for kernel in self.manifest.kernels}
-        self._tables = {b.name: b.dims(0) for b in self.buffers(Role.CONSTANT)}
 
     @property
     def calls(self) -> Iterator[LayerCall]:
@@ -137,16 +132,8 @@ class NetworkLauncher(Launcher):
 
     def between(self, step: Join | Lookup, bound: Bound, call: Call) -> Launch:
         """The kernel of a step between layers and its arguments, of which the first is what it reads."""
-        ends = [bound[step.source], bound[step.to]]
-        if isinstance(step, Lookup):
-            rows, size = self._tables[table_buffer(step.to)]
-            ends.insert(1, bound[table_buffer(step.to)])
-            return self._kernels["look_up"], [*ends, *_numbers(call.steps, call.batch, size, rows)]
-        sizes = (stream_size(self.manifest, name) for name in (step.source, step.to))
-        numbers = _numbers(call.steps, call.batch, *sizes, step.first, step.turn, step.add)
-        if "join" in self._kernels:
-            return self._kernels["join"], [*ends, *numbers]
-        return self._kernels["join_columns"], [*ends, bound.get(LENGTHS_BUFFER, NULL), *numbers]
+        launched = between(step, self.manifest)
+        return launched.kernel, self.values(launched, bound, call, 0, call.steps)
 
     def runs_at_once(self, fork: Fork) -> bool:
         """Whether the blocks of all branches are resident together; else some would wait for ever."""
@@ -201,7 +188,3 @@ class NetworkLauncher(Launcher):
                 yield
         finally:
             sides.end()
-
-
-def _numbers(*numbers: int) -> list[np.int32]:
-    return [np.int32(n) for n in numbers]

@@ -110,12 +110,12 @@ def test_joins_are_in_one_stream_and_streams_of_layers_stay_where_they_are(
     assert y.shape == (STEPS, BATCH, 6) and list(state) == ["a.h", "b.h", "c.h", "d.h", "e.h"]
     launches = [line.split() for line in driver.lines if not line.startswith("fill")]
     joins = [
-        [int(w.split(":")[1]) for w in line[4:]] for line in launches if line[2] == "256" and len(line) == 14
+        [int(w.split(":")[1]) for w in line[4:]] for line in launches if line[2] == "256" and len(line) == 15
     ]
     kernels = [line for line in launches if line[0] == "together"]
     assert len(kernels) == 5
     turned, left, right, first, second = joins
-    call = [0, STEPS, BATCH]  # without lengths
+    call = [0, 0, STEPS, BATCH]  # without lengths, from the first step on
     assert turned[2:] == [*call, 5, 5, 0, 1, 0]  # x, for the reversed b
     assert left[2:] == [*call, 6, 12, 0, 1, 0] and right[2:] == [*call, 6, 12, 6, 0, 0]
     assert left[1] == right[1]
