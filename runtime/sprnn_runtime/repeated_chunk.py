@@ -7,17 +7,19 @@ graph has a place of its own and fills it each time, since the graph may run aga
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sprnn_runtime.device_protocol import Memory, Prepared
 from sprnn_runtime.launch import FillStep
-from sprnn_runtime.manifest import Role
+from sprnn_runtime.manifest import Fill, Role
 from sprnn_runtime.work import Work
 
 if TYPE_CHECKING:
     from sprnn_runtime.enqueue import Call, Launcher
 
 _MOST_TURNS = 64
+_ALIGNMENT = 256  # bytes: what the device's own allocations have
 
 
 class Repeats(Protocol):
@@ -51,7 +53,8 @@ class RepeatedChunk:
         turns = _turns(launcher, steps)
         for step in filter(_takes_turns, _fills(launcher, work)):
             work.reserve(step.buffer, step.extent.bytes(steps * turns))
-            work.reserve(_of_graphs(step.buffer), step.extent.bytes(steps))
+        for fill, placed in _of_graphs(launcher, work, steps).items():
+            work.reserve(_block(fill), placed.size)
         work.reserve_chunk(steps)
 
     def __init__(self, launcher: Launcher, work: Work, call: Call, y: Any) -> None:
@@ -66,7 +69,10 @@ class RepeatedChunk:
         self._always = [(work.memory[s.buffer], s) for s in fills if not _takes_turns(s)]
         self._in_turn = [(work.memory[s.buffer], s) for s in fills if _takes_turns(s)]
         self._moves = [self._moves_of(turn) for turn in range(self._turns)]
-        self._of_graphs = [(work.memory[_of_graphs(s.buffer)], s) for _, s in self._in_turn]
+        self._of_graphs = [
+            (work.memory[_block(fill)], fill, placed)
+            for fill, placed in _of_graphs(launcher, work, call.steps).items()
+        ]
 
     @property
     def fills_now(self) -> bool:
@@ -83,10 +89,11 @@ class RepeatedChunk:
         for memory, step in self._always:
             self._device.fill(memory, step.extent.bytes(self._steps), step.fill)
         if captured:
-            for memory, step in self._of_graphs:
-                self._device.fill(memory, step.extent.bytes(self._steps), step.fill)
-                for launch, index in self._places(step.buffer):
-                    launch.set(index, memory)
+            for memory, fill, placed in self._of_graphs:
+                self._device.fill(memory, placed.size, fill)
+                for buffer, offset in placed.offsets.items():
+                    for launch, index in self._places(buffer):
+                        launch.set(index, self._device.offset(memory, offset))
             self._captured = True
             return
         if self._turn == self._turns:
@@ -121,9 +128,27 @@ def _fills(launcher: Launcher, work: Work) -> list[FillStep]:
     return [s for s in launcher.steps if isinstance(s, FillStep) and not work.is_status(s.buffer)]
 
 
-def _of_graphs(buffer: str) -> str:
-    """Where launches of captured graphs find what ``buffer`` is for others: no buffer's name."""
-    return f"{buffer}:of graphs"
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Buffers side by side in one block of ``size`` bytes, so that one fill serves them all."""
+
+    offsets: dict[str, int]
+    size: int
+
+
+def _of_graphs(launcher: Launcher, work: Work, steps: int) -> dict[Fill, _Placed]:
+    """What launches of captured graphs have instead of turns, by what it is filled with."""
+    found: dict[Fill, _Placed] = {}
+    for step in filter(_takes_turns, _fills(launcher, work)):
+        placed = found.get(step.fill, _Placed({}, 0))
+        size = -(-step.extent.bytes(steps) // _ALIGNMENT) * _ALIGNMENT
+        found[step.fill] = _Placed({**placed.offsets, step.buffer: placed.size}, placed.size + size)
+    return found
+
+
+def _block(fill: Fill) -> str:
+    """Where launches of captured graphs find what they have filled: no buffer's name."""
+    return f"{fill.value}:of graphs"
 
 
 def _takes_turns(step: FillStep) -> bool:

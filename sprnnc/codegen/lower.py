@@ -137,7 +137,7 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
     if choices.exchange.value is Exchange.BARRIER and recurrence.phases:
         constants.append(c("kBlocks", choices.blocks.value, "one block an SM, all resident"))
         constants.append(c("kPhases", len(recurrence.exchanges), "exchanges a step"))
-    elif any(not p.couriers for p in plan.exchanges):
+    elif any(not p.couriers and _polls(p, plan) == "kPolls" for p in plan.exchanges):
         constants.append(c("kPolls", choices.polls_in_flight.value, "polls of a thread in flight"))
     if choices.exchange.value is Exchange.LAMPORT and recurrence.phases:
         constants.append(

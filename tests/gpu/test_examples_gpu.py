@@ -176,7 +176,7 @@ def test_dlpack_in_and_out_without_a_copy() -> None:
         with pytest.raises(sprnn_runtime.InputError, match="not float32"):
             layer(on_gpu.half())
         with pytest.raises(sprnn_runtime.InputError, match="expected"):
-            layer(on_gpu[:, :1].contiguous())
+            layer(on_gpu[:, :, :1].contiguous())
 
 
 def test_two_layers_run_at_once_on_their_own_streams() -> None:
