@@ -59,9 +59,7 @@ def expected_output(artifact: Compiled) -> NDArray[np.float32]:
 def _reference(artifact: Compiled, x: NDArray[np.float32]) -> NDArray[np.float64]:
     if isinstance(artifact, Artifact):
         return run_reference(artifact.model.cell, artifact.tensors, x)[0]
-    tensors = {name: part.tensors for name, part in artifact.parts.items()}
-    tables = {name: {"table": table} for name, table in artifact.tables.items()}
-    return run_network_reference(artifact.network, tensors | tables, x)[0]
+    return run_network_reference(artifact.network, artifact.layer_tensors(), x)[0]
 
 
 def random_input(steps: int, batch: int, size: int, most: int = 0) -> NDArray[np.float32]:
