@@ -60,7 +60,7 @@ def assemble(
             shared = min(shared, choices.shared_slots.value * form.words)
         tiers = split_tiers(laid_out.ranks, registers, shared, form)
         registers -= tiers.slots[Tier.REGISTER]
-        step = position_step(form.encoding, where.positions, row_bytes)
+        step = position_step(form.encoding, where.operand_at_bytes, where.positions, row_bytes)
         phases.append(_phase_plan(laid_out, where, tiers, taken, step, form, phase.joined))
         taken += tiers.words[Tier.SHARED] * word_bytes
     plan = Plan(

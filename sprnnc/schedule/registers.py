@@ -26,10 +26,13 @@ def slot_format(model: Model, recurrence: Recurrence, tile: Tile) -> SlotFormat:
     return SlotFormat(Encoding.NARROW if narrow else Encoding.WIDE, model.dtype, tile)
 
 
-def position_step(encoding: Encoding, positions: int, row_bytes: int) -> int:
-    """What a slot's field holds for each position: its bytes, so that no shift is needed, if they fit."""
-    fits = encoding is not Encoding.NARROW or positions * row_bytes + _RESERVED_BYTES <= _NARROW_POSITIONS
-    return row_bytes if fits else 1
+def position_step(encoding: Encoding, operand_at_bytes: int, positions: int, row_bytes: int) -> int:
+    """What a slot's field holds for each position: its bytes, so that no shift is needed, if they fit.
+
+    A slot in a register holds an address, to which all that lies before the operand is added.
+    """
+    last = _RESERVED_BYTES + operand_at_bytes + positions * row_bytes
+    return row_bytes if encoding is not Encoding.NARROW or last <= _NARROW_POSITIONS else 1
 
 
 def register_slots(
