@@ -55,7 +55,11 @@ def compile_network(
         own = {name: tensors[f"{layer.name}.{name}"] for name in expected_shapes(layer.cell)}
         with in_layer(layer.name):
             model = network.model_of(layer)
-            parts[layer.name] = compile_layer(model, own, overrides[layer.name], trace.of_layer(layer.name))
+            part = compile_layer(model, own, overrides[layer.name], trace.of_layer(layer.name))
+            if part.manifest.devices > 1:
+                why = "layers that follow each other share the memory of one device"
+                raise fail("E404", f"devices = {part.manifest.devices} in a network cannot be: {why}")
+            parts[layer.name] = part
     cubin = build_cubin(request.join_source, request.target.arch).code if request.target.arch else None
     manifest = _manifest(network, plan, parts, request)
     tables = {e.name: tensors[f"{e.name}.table"] for e in network.embeddings}

@@ -84,7 +84,9 @@ class Layer:
     def _upload_constants(self, constants: Mapping[str, Array], gemms: list[Gemm]) -> None:
         """What kernels read, and what a library reads for ``gemms``."""
         for buffer in self.manifest.buffers:
-            if buffer.role is Role.CONSTANT:
+            if buffer.role is Role.CONSTANT and buffer.split:
+                self._memory[buffer.name] = self._device.deal(constants[buffer.name])
+            elif buffer.role is Role.CONSTANT:
                 self._upload(buffer.name, constants[buffer.name])
         for gemm in gemms:
             self._upload(_as_wide(gemm), as_float32(constants[gemm.weight], self.manifest.dtype, gemm.cols))
@@ -394,6 +396,10 @@ def on_device(device: str, make: Callable[[str], Opened]) -> Opened:
 def open_device(name: str, loaded: Loaded, device_id: int, seed: int, beside: Device | None = None) -> Device:
     """The device for ``loaded``; its work and that of ``beside``, of the same name, are in one order."""
     kernels: tuple[Kernel, ...] = loaded.manifest.kernels
+    if loaded.manifest.devices > 1:
+        from sprnn_runtime.sim_devices import open_devices
+
+        return open_devices(name, loaded.source, loaded.manifest, seed)
     if name == "cuda":
         from sprnn_runtime.cuda_device import CudaDevice
 

@@ -16,7 +16,7 @@ from sprnn_runtime.errors import ArtifactError
 VERSION = (1, 1)
 _MAX_NUMBER = (1 << 31) - 1  # kernels count in 32 bits
 _MAX_VALUES = 1 << 40
-_MAX_BLOCKS, _MAX_THREADS = 1 << 16, 1024
+_MAX_BLOCKS, _MAX_THREADS, _MAX_DEVICES = 1 << 16, 1024, 64
 TIME = "T"
 STEPS, BUDGET = "$steps", "$budget_ns"
 DEFAULT_BUDGET_NS = 2_000_000_000  # wall time that one wait inside a kernel may take on a GPU
@@ -55,7 +55,10 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """Device memory; a dimension ``T`` is the number of steps of a launch."""
+    """Device memory; a dimension ``T`` is the number of steps of a launch.
+
+    ``split``: of several devices, each holds its part of the first dimension and no other.
+    """
 
     name: str
     role: Role
@@ -64,6 +67,7 @@ class Buffer:
     fill: Fill | None = None
     state: str = ""
     member: str = ""
+    split: bool = False
 
     def dims(self, steps: int) -> tuple[int, ...]:
         """The shape for a launch of ``steps`` steps."""
@@ -93,7 +97,11 @@ class Gemm:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One launch: arguments are buffer names, ``$steps`` (int32) or ``$budget_ns`` (uint64)."""
+    """One launch: arguments are buffer names, ``$steps`` (int32) or ``$budget_ns`` (uint64).
+
+    A kernel with ``copied`` buffers is given, after its arguments, all devices' copies of each of them, and
+    then the number of its own device (int32).
+    """
 
     name: str
     grid: int
@@ -102,6 +110,7 @@ class Kernel:
     cooperative: bool
     args: tuple[str, ...]
     gemm: Gemm | None = None
+    copied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,11 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything about an artifact that is not an array, source or machine code."""
+    """Everything about an artifact that is not an array, source or machine code.
+
+    Each of ``devices`` launches every kernel, all of them at once, on buffers of its own; only the outputs
+    and states are those of the first, which the others reach.
+    """
 
     compiler: str
     name: str
@@ -131,6 +144,7 @@ class Manifest:
     resources: Mapping[str, Resources]
     buffers: tuple[Buffer, ...]
     kernels: tuple[Kernel, ...]
+    devices: int = 1
 
     @property
     def input_size(self) -> int:
@@ -191,14 +205,18 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
         },
         buffers=tuple(_buffer(b) for b in data["buffers"]),
         kernels=tuple(_kernel(k) for k in data["kernels"]),
+        devices=_positive(data.get("devices", 1), _MAX_DEVICES),
     )
     known = {b.name for b in manifest.buffers} | {STEPS, BUDGET}
     for kernel in manifest.kernels:
         missing = [a for a in kernel.args if a not in known]
+        missing += [a for a in kernel.copied if a not in kernel.args]
         if missing:
             raise ValueError(f"kernel {kernel.name} has unknown arguments {missing}")
         if kernel.gemm:
             _check_gemm(kernel.gemm, kernel, manifest)
+    if uneven := [b.name for b in manifest.buffers if b.split and int(b.dims(1)[0]) % manifest.devices]:
+        raise ValueError(f"{uneven} cannot be split over {manifest.devices} devices")
     _require_unique([b.name for b in manifest.buffers])
     _require_unique([k.name for k in manifest.kernels])
     return manifest
@@ -217,6 +235,7 @@ def _buffer(data: Mapping[str, Any]) -> Buffer:
         fill,
         str(data.get("state", "")),
         str(data.get("member", "")),
+        _truth(data.get("split", False)),
     )
     if math.prod(buffer.dims(1)) > _MAX_VALUES:
         raise ValueError(f"buffer {buffer.name} has more than {_MAX_VALUES} values a step")
@@ -235,6 +254,7 @@ def _kernel(data: Mapping[str, Any]) -> Kernel:
         _truth(data["cooperative"]),
         tuple(str(a) for a in data["args"]),
         None if data.get("gemm") is None else _gemm(data["gemm"]),
+        tuple(str(a) for a in data.get("copied", ())),
     )
 
 

@@ -47,6 +47,8 @@ def describe_launch(
     arguments = [*kernel.arguments, *(a for p in kernel.input_products for a in p.arguments)]
     used = {a.buffer for a in arguments}
     packed = {name: array for name, array in packed.items() if name in used}
+    by_block = {n for p in plan.phases for n in (f"slots_{p.index}", f"used_{p.index}")}
+    by_block |= {f"units_{space.name}" for space in recurrence.spaces}
     buffers = [b for b in _buffers(recurrence, plan) if b["name"] in used]
     buffers += [
         {
@@ -55,6 +57,7 @@ def describe_launch(
             "dtype": str(a.dtype),
             "shape": list(a.shape),
             "member": f"packed/{n}.npy",
+            "split": n in by_block,
         }
         for n, a in packed.items()
     ]
@@ -75,6 +78,7 @@ def describe_launch(
             bool(plan.phases),
             kernel.arguments,
         )
+        | {"copied": [c.buffer for c in kernel.copied]}
     )
     return Launch(buffers, kernels, packed)
 

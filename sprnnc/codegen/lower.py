@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sprnnc.cell.ir import DType, Expr, Ref, walk
+from sprnnc.codegen.devices import at_system_scope, copied_buffers, copy_arguments, everywhere
 from sprnnc.codegen.expressions import c_expression, offset
 from sprnnc.codegen.inputs import input_product_model
 from sprnnc.codegen.model import (
@@ -36,6 +37,8 @@ def lower_to_kernel(
 ) -> KernelModel:
     """The kernel model. ``helper_text`` gives the text of a device helper by file name."""
     helpers = tuple((name, helper_text(name)) for name in helper_files(recurrence, plan))
+    if plan.choices.devices.value > 1:
+        helpers = tuple((name, at_system_scope(text)) for name, text in helpers)
     names = Names(text for _, text in helpers)
     fields = UnitFields(recurrence, plan, names)
     spaces = {s.name: fields.space_model(s.name) for s in recurrence.spaces}
@@ -67,6 +70,8 @@ def lower_to_kernel(
         final_loops=_final_loops(recurrence, spaces, fields),
         output_space=spaces[recurrence.output_space.name],
         arguments=_arguments(recurrence, plan, names),
+        copied=copied_buffers(plan),
+        copy_arguments=copy_arguments(copied_buffers(plan)),
         final_states=_state_stores(recurrence, spaces, fields),
     )
 
@@ -83,6 +88,8 @@ def helper_files(recurrence: Recurrence, plan: Plan) -> tuple[str, ...]:
         files += ["bulk.cuh"] if any(p.couriers for p in plan.phases) else []
         by_threads = any(not p.couriers for p in plan.phases)
         files += ["lamport.cuh" if lamport else "barrier.cuh"] if by_threads else []
+        if plan.choices.devices.value > 1:
+            files += ["devices.cuh"] if lamport else ["devices.cuh", "devices_barrier.cuh"]
     if recurrence.input_products:
         files.append("input_product.cuh")
     return tuple(files)
@@ -119,7 +126,7 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
     if any(p.register_slots or p.shared_slots for p in plan.phases):
         constants.append(c("kInFlight", plan.loads_in_flight, "slots whose operand is loaded at once"))
     if choices.exchange.value is Exchange.BARRIER and recurrence.phases:
-        constants.append(c("kBlocks", choices.blocks.value, "one block an SM, all resident"))
+        constants.append(c("kBlocks", choices.all_blocks, "one block an SM, all resident"))
         constants.append(c("kPhases", len(recurrence.phases), "exchanges a step"))
     elif any(not p.couriers for p in plan.phases):
         constants.append(c("kPolls", choices.polls_in_flight.value, "polls of a thread in flight"))
@@ -186,6 +193,8 @@ def _phase_model(
         slot=_slot(p, plan),
         row_groups=_row_group_models(phase, p, plan, fields),
         publications=publications,
+        slot_to_publish=everywhere("slot", f"exchange_{p.index}", plan),
+        counter=everywhere("arrivals", "arrivals", plan),
     )
 
 

@@ -24,6 +24,14 @@ class Argument:
 
 
 @dataclass(frozen=True, slots=True)
+class Copies:
+    """``buffer`` of every device, and the kernel's arguments for them, device by device."""
+
+    buffer: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class InputProductModel:
     """One kernel that multiplies an input by a matrix for all steps at once.
 
@@ -133,7 +141,10 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class PhaseModel:
-    """One exchange and its products. ``arrived`` is the call that says whether the operand came."""
+    """One exchange and its products.
+
+    ``slot_to_publish`` and ``counter``: the first arguments of what publishes a value and counts a block in.
+    """
 
     index: int
     title: str
@@ -155,6 +166,8 @@ class PhaseModel:
     totals: tuple[Total, ...]
     row_groups: tuple[RowGroupModel, ...]
     publications: tuple[Publication, ...]
+    slot_to_publish: str
+    counter: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +180,11 @@ class LevelModel:
 
 @dataclass(frozen=True, slots=True)
 class KernelModel:
-    """A whole source file. ``sums``: the C type of a lane's sums of a row."""
+    """A whole source file. ``sums``: the C type of a lane's sums of a row.
+
+    ``copied``: buffers of which a kernel for several devices is given everybody's, besides its device's own,
+    after its arguments; the last of all is the number of the device.
+    """
 
     banner: tuple[str, ...]
     helpers: tuple[tuple[str, str], ...]
@@ -186,4 +203,6 @@ class KernelModel:
     final_loops: tuple[SpaceLoop, ...]
     output_space: SpaceModel
     arguments: tuple[Argument, ...]
+    copied: tuple[Copies, ...]
+    copy_arguments: tuple[Argument, ...]
     final_states: tuple[SpaceLoop, ...]

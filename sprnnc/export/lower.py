@@ -62,14 +62,20 @@ _ENTRY = 'extern "C" __global__'
 
 
 def lower_to_export(artifact: Artifact, blob: Blob, *, embed: bool) -> ExportModel:
-    """What the templates print. Raises CompileError E506 for an artifact of target ``sim``, and E510 for one
-    without states, which the C API has no words for."""
+    """What the templates print. Raises CompileError E506 for an artifact of target ``sim``, E510 for one
+    without states, which the C API has no words for, and E511 for one of several devices."""
     manifest = artifact.manifest
     if manifest.arch is None:
         raise fail(
             "E506",
             f"the artifact is for target {manifest.target}, which no GPU runs",
             help="compile it with --target sm_90, say, and export that",
+        )
+    if manifest.devices > 1:
+        raise fail(
+            "E511",
+            f"the artifact is for {manifest.devices} devices at once, and exported code launches on one",
+            help="compile it with devices = 1, and export that",
         )
     if not manifest.states:
         raise fail(

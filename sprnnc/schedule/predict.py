@@ -1,8 +1,9 @@
 """Predicts the time of a step by part, from a plan, its slots and the measured constants of its target.
 
-Exchange, gather, reduction and activation of a phase wait for each other, and phases too: everything
-adds up. The gather's cycles are those of the layout's own estimate (``layout/cycles.py``), but
-counted from the very slots, block by block; a step waits for the slowest block.
+Exchange, gather, reduction and activation of a phase wait for each other, and phases too, and several
+devices for the link between them: everything adds up. The gather's cycles are those of the layout's own
+estimate (``layout/cycles.py``), but counted from the very slots, block by block; a step waits for the
+slowest block.
 """
 
 from __future__ import annotations
@@ -40,28 +41,33 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Microseconds of one step. ``bounds``: what decides the gather of each phase."""
+    """Microseconds of one step. ``bounds``: what decides the gather of each phase.
+
+    ``link``: by how much what other devices publish comes later; 0 with one device.
+    """
 
     exchange: float
     gather: float
     reduce: float
     activation: float
     bounds: tuple[Bound, ...]
+    link: float = 0.0
 
     @property
     def floor(self) -> float:
         """The exchange alone: what no layout and no sparsity goes below."""
-        return self.exchange
+        return self.exchange + self.link
 
     @property
     def total(self) -> float:
-        return self.exchange + self.gather + self.reduce + self.activation
+        return sum(us for _, us in self.parts)
 
     @property
     def parts(self) -> tuple[tuple[str, float], ...]:
         """The parts in the order of a step."""
         return (
             ("exchange", self.exchange),
+            *([("link", self.link)] if self.link else []),
             ("gather", self.gather),
             ("reduce", self.reduce),
             ("activation", self.activation),
@@ -80,9 +86,11 @@ def predict(
     ``used``: slots that each rank of each warp needs, [blocks, gather_warps, ranks], by phase, and
     ``costs``: what their loads cost. A phase without slots is in neither.
     """
-    floors = [target.exchange_floor_us(plan.exchange_bytes(p)) for p in plan.phases]
-    measured = [f for f in floors if f is not None]
-    if target.clock_ghz is None or len(measured) < len(floors):
+    devices = plan.choices.devices.value
+    sizes = [plan.exchange_bytes(p) for p in plan.phases]
+    floors = [us for n in sizes if (us := target.exchange_floor_us(n)) is not None]
+    links = [us for n in sizes if (us := target.link_floor_us(n, devices)) is not None]
+    if target.clock_ghz is None or min(len(floors), len(links)) < len(sizes):
         return None
     gather = reduce = 0.0
     bounds = []
@@ -96,11 +104,12 @@ def predict(
     levels = {e.level for e in recurrence.equations}
     cycles_a_us = target.clock_ghz * 1000
     return Prediction(
-        exchange=sum(measured),
+        exchange=sum(floors),
         gather=gather / cycles_a_us,
         reduce=reduce / cycles_a_us,
         activation=_LEVEL_CYCLES[plan.choices.activations.value] * len(levels) / cycles_a_us,
         bounds=tuple(bounds),
+        link=sum(links),
     )
 
 

@@ -1,0 +1,76 @@
+"""Several devices of one host, simulated: each has memory of its own, and their grids run side by side.
+
+A memory handle is a tuple of arrays, one for each device. docs/devices.md says what a host of GPUs must do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sprnn_runtime.device_protocol import Memory
+from sprnn_runtime.errors import Unavailable
+from sprnn_runtime.manifest import Fill, Kernel, Manifest, Role
+from sprnn_runtime.sim_device import SimDevice
+
+
+class SimDevices(SimDevice):
+    """``manifest.devices`` devices that reach each other's memory."""
+
+    def __init__(self, source: str, manifest: Manifest, seed: int = 0) -> None:
+        super().__init__(source, manifest.kernels, seed)
+        self._count = manifest.devices
+        self._on_first = {b.name for b in manifest.buffers if b.role in (Role.OUTPUT, Role.STATE)}
+
+    def allocate(self, size_bytes: int) -> Memory:
+        return tuple(super(SimDevices, self).allocate(size_bytes) for _ in range(self._count))
+
+    def fill(self, memory: Memory, size_bytes: int, fill: Fill) -> None:
+        for own in memory:
+            super().fill(own, size_bytes, fill)
+
+    def upload(self, memory: Memory, array: NDArray[Any]) -> None:
+        for own in memory:
+            super().upload(own, array)
+
+    def deal(self, array: NDArray[Any]) -> Memory:
+        parts = np.split(array, self._count)
+        memory = self.allocate(parts[0].nbytes)
+        for own, part in zip(memory, parts, strict=True):
+            super().upload(own, part)
+        return memory
+
+    def download(self, memory: Memory, array: NDArray[Any]) -> None:
+        super().download(memory[0], array)
+
+    def offset(self, memory: Memory, offset_bytes: int) -> Memory:
+        return tuple(super(SimDevices, self).offset(own, offset_bytes) for own in memory)
+
+    def launch(self, kernel: Kernel, args: Sequence[Any], beside: Sequence[Sequence[Any]] = ()) -> None:
+        """On every device, at once."""
+        first, *others = (self._arguments(kernel, args, d) for d in range(self._count))
+        super().launch(kernel, first, [*beside, *others])
+
+    def _arguments(self, kernel: Kernel, args: Sequence[Any], device: int) -> list[Any]:
+        """Of ``kernel`` on ``device``: its own memory or the first one's, then everybody's copies."""
+        bound = dict(zip(kernel.args, args, strict=True))
+        own = [
+            given[0 if name in self._on_first else device] if isinstance(given, tuple) else given
+            for name, given in bound.items()
+        ]
+        copies = [memory for name in kernel.copied for memory in bound[name]]
+        return [*own, *copies, *([np.int32(device)] if kernel.copied else [])]
+
+
+def open_devices(name: str, source: str, manifest: Manifest, seed: int) -> SimDevices:
+    """The devices that ``manifest`` asks for. Raises Unavailable E623 where ``name`` is not ``sim``."""
+    if name != "sim":
+        raise Unavailable(
+            "E623",
+            f"the artifact is for {manifest.devices} devices at once, which run on device sim only so far",
+            "use device='sim' (--device sim), or compile with devices = 1",
+        )
+    return SimDevices(source, manifest, seed)
