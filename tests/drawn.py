@@ -66,7 +66,7 @@ def draw_tensors(shapes: Mapping[str, tuple[int, ...]], density: float, seed: in
 
 @st.composite
 def cases(draw: st.DrawFn, cell: str, tile: tuple[int, int] | None = None, **fixed: Any) -> Draw:
-    """A compiled cell and an input of 64 steps; ``fixed`` pins ``dtype`` or ``target``.
+    """A compiled cell and an input of 64 steps; ``fixed`` pins ``dtype``, ``target`` or ``devices``.
 
     With ``tile``, every matrix consists of such blocks, of which one index serves all or a part.
     """
@@ -87,6 +87,7 @@ def cases(draw: st.DrawFn, cell: str, tile: tuple[int, int] | None = None, **fix
     ways += [("lamport", "bulk")] * 2 if target.bulk_copy else []
     exchange, fetch = draw(st.sampled_from(ways), label="exchange")
     schedule = {
+        "devices": fixed.get("devices", 1),
         "exchange": exchange,
         "fetch": fetch,
         "couriers": draw(st.sampled_from([1, 3, 16]), label="couriers"),

@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 from sprnn_runtime.device_protocol import Memory
 from sprnn_runtime.errors import Unavailable
 from sprnn_runtime.manifest import Fill, Kernel, Manifest, Role
+from sprnn_runtime.sim import DEADLOCK_ROUNDS
 from sprnn_runtime.sim_device import SimDevice
 
 
 class SimDevices(SimDevice):
     """``manifest.devices`` devices that reach each other's memory."""
 
-    def __init__(self, source: str, manifest: Manifest, seed: int = 0) -> None:
-        super().__init__(source, manifest.kernels, seed)
+    def __init__(
+        self, source: str, manifest: Manifest, seed: int = 0, deadlock_rounds: int = DEADLOCK_ROUNDS
+    ) -> None:
+        super().__init__(source, manifest.kernels, seed, deadlock_rounds)
         self._count = manifest.devices
         self._on_first = {b.name for b in manifest.buffers if b.role in (Role.OUTPUT, Role.STATE)}
 
@@ -66,10 +69,10 @@ class SimDevices(SimDevice):
 
 
 def open_devices(name: str, source: str, manifest: Manifest, seed: int) -> SimDevices:
-    """The devices that ``manifest`` asks for. Raises Unavailable E623 where ``name`` is not ``sim``."""
+    """The devices that ``manifest`` asks for. Raises Unavailable E624 where ``name`` is not ``sim``."""
     if name != "sim":
         raise Unavailable(
-            "E623",
+            "E624",
             f"the artifact is for {manifest.devices} devices at once, which run on device sim only so far",
             "use device='sim' (--device sim), or compile with devices = 1",
         )
