@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sprnn_runtime.manifest import BUDGET, STEPS, Buffer, Fill, Kernel, Manifest, Role
+from sprnn_runtime.manifest import BUDGET, STEPS, Buffer, Fill, Kernel, Manifest, Role, buffer_and_device
 
 CALLERS = (Role.INPUT, Role.OUTPUT)
 """Buffers of a whole sequence, which the caller owns; a chunk begins at its first step."""
@@ -98,5 +98,5 @@ def _argument(name: str, buffers: dict[str, Buffer]) -> Argument:
         return Steps()
     if name == BUDGET:
         return Budget()
-    buffer = buffers[name]
-    return Pointer(name, buffer.bytes(1) if buffer.role in CALLERS else 0)
+    buffer = buffers[buffer_and_device(name)[0]]
+    return Pointer(buffer.name, buffer.bytes(1) if buffer.role in CALLERS else 0)

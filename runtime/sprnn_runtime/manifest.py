@@ -99,8 +99,7 @@ class Gemm:
 class Kernel:
     """One launch: arguments are buffer names, ``$steps`` (int32) or ``$budget_ns`` (uint64).
 
-    A kernel with ``copied`` buffers is given, after its arguments, all devices' copies of each of them, and
-    then the number of its own device (int32).
+    Of several devices each is given buffers of its own; where a name ends with ``@0``, say, the first one's.
     """
 
     name: str
@@ -110,7 +109,12 @@ class Kernel:
     cooperative: bool
     args: tuple[str, ...]
     gemm: Gemm | None = None
-    copied: tuple[str, ...] = ()
+
+
+def buffer_and_device(argument: str) -> tuple[str, int | None]:
+    """The buffer that a kernel's argument names, and whose it is; None: that of the launching device."""
+    name, at, device = argument.partition("@")
+    return name, int(device) if at else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +130,7 @@ class Resources:
 class Manifest:
     """Everything about an artifact that is not an array, source or machine code.
 
-    Each of ``devices`` launches every kernel, all of them at once, on buffers of its own; only the outputs
-    and states are those of the first, which the others reach.
+    Each of ``devices`` launches every kernel, all of them at once; outputs and states are the first one's.
     """
 
     compiler: str
@@ -207,10 +210,10 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
         kernels=tuple(_kernel(k) for k in data["kernels"]),
         devices=_positive(data.get("devices", 1), _MAX_DEVICES),
     )
-    known = {b.name for b in manifest.buffers} | {STEPS, BUDGET}
+    names = [b.name for b in manifest.buffers]
+    known = {STEPS, BUDGET, *names, *(f"{n}@{d}" for n in names for d in range(manifest.devices))}
     for kernel in manifest.kernels:
         missing = [a for a in kernel.args if a not in known]
-        missing += [a for a in kernel.copied if a not in kernel.args]
         if missing:
             raise ValueError(f"kernel {kernel.name} has unknown arguments {missing}")
         if kernel.gemm:
@@ -254,7 +257,6 @@ def _kernel(data: Mapping[str, Any]) -> Kernel:
         _truth(data["cooperative"]),
         tuple(str(a) for a in data["args"]),
         None if data.get("gemm") is None else _gemm(data["gemm"]),
-        tuple(str(a) for a in data.get("copied", ())),
     )
 
 

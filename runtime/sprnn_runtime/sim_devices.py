@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sprnn_runtime.device_protocol import Memory
 from sprnn_runtime.errors import Unavailable
-from sprnn_runtime.manifest import Fill, Kernel, Manifest, Role
+from sprnn_runtime.manifest import Fill, Kernel, Manifest, buffer_and_device
 from sprnn_runtime.sim import DEADLOCK_ROUNDS
 from sprnn_runtime.sim_device import SimDevice
 
@@ -26,7 +26,6 @@ class SimDevices(SimDevice):
     ) -> None:
         super().__init__(source, manifest.kernels, seed, deadlock_rounds)
         self._count = manifest.devices
-        self._on_first = {b.name for b in manifest.buffers if b.role in (Role.OUTPUT, Role.STATE)}
 
     def allocate(self, size_bytes: int) -> Memory:
         return tuple(super(SimDevices, self).allocate(size_bytes) for _ in range(self._count))
@@ -54,18 +53,17 @@ class SimDevices(SimDevice):
 
     def launch(self, kernel: Kernel, args: Sequence[Any], beside: Sequence[Sequence[Any]] = ()) -> None:
         """On every device, at once."""
-        first, *others = (self._arguments(kernel, args, d) for d in range(self._count))
+        first, *others = (_arguments(kernel, args, device) for device in range(self._count))
         super().launch(kernel, first, [*beside, *others])
 
-    def _arguments(self, kernel: Kernel, args: Sequence[Any], device: int) -> list[Any]:
-        """Of ``kernel`` on ``device``: its own memory or the first one's, then everybody's copies."""
-        bound = dict(zip(kernel.args, args, strict=True))
-        own = [
-            given[0 if name in self._on_first else device] if isinstance(given, tuple) else given
-            for name, given in bound.items()
-        ]
-        copies = [memory for name in kernel.copied for memory in bound[name]]
-        return [*own, *copies, *([np.int32(device)] if kernel.copied else [])]
+
+def _arguments(kernel: Kernel, args: Sequence[Any], device: int) -> list[Any]:
+    """Of memory, ``kernel`` is given the device's own, or that of the one which the manifest names."""
+    given = []
+    for name, arg in zip(kernel.args, args, strict=True):
+        of = buffer_and_device(name)[1]
+        given.append(arg[device if of is None else of] if isinstance(arg, tuple) else arg)
+    return given
 
 
 def open_devices(name: str, source: str, manifest: Manifest, seed: int) -> SimDevices:

@@ -45,7 +45,7 @@ def describe_launch(
     """Every buffer that an argument of ``kernel`` is bound to, and the kernels in launch order."""
     packed = _constants(recurrence, plan, layout, weights)
     arguments = [*kernel.arguments, *(a for p in kernel.input_products for a in p.arguments)]
-    used = {a.buffer for a in arguments}
+    used = {a.buffer.partition("@")[0] for a in arguments}
     packed = {name: array for name, array in packed.items() if name in used}
     by_block = {n for p in plan.phases for n in (f"slots_{p.index}", f"used_{p.index}")}
     by_block |= {f"units_{space.name}" for space in recurrence.spaces}
@@ -78,7 +78,6 @@ def describe_launch(
             bool(plan.phases),
             kernel.arguments,
         )
-        | {"copied": [c.buffer for c in kernel.copied]}
     )
     return Launch(buffers, kernels, packed)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sprnnc.codegen.model import Argument, Copies
 from sprnnc.schedule.choices import Exchange
 from sprnnc.schedule.plan import Plan
@@ -19,10 +17,18 @@ def copied_buffers(plan: Plan) -> tuple[Copies, ...]:
     return tuple(Copies(name, tuple(f"{name}_on_{d}" for d in range(devices))) for name in names)
 
 
-def copy_arguments(copied: Sequence[Copies]) -> tuple[Argument, ...]:
-    """The last arguments of the kernel: all copies, then the number of the device."""
-    copies = [Argument("unsigned*", name, c.buffer) for c in copied for name in c.arguments]
-    return (*copies, Argument("int", "device", "")) if copied else ()
+def copy_arguments(plan: Plan) -> tuple[Argument, ...]:
+    """The last arguments of the kernel: every copy of what is copied."""
+    return tuple(
+        Argument("unsigned*", name, f"{c.buffer}@{d}")
+        for c in copied_buffers(plan)
+        for d, name in enumerate(c.arguments)
+    )
+
+
+def on_first(buffer: str, plan: Plan) -> str:
+    """The callers' ``buffer``: of several devices, that of the first."""
+    return f"{buffer}@0" if plan.choices.devices.value > 1 else buffer
 
 
 def everywhere(own: str, buffer: str, plan: Plan) -> str:

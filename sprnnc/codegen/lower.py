@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sprnnc.cell.ir import DType, Expr, Ref, walk
-from sprnnc.codegen.devices import at_system_scope, copied_buffers, copy_arguments, everywhere
+from sprnnc.codegen.devices import at_system_scope, copied_buffers, copy_arguments, everywhere, on_first
 from sprnnc.codegen.expressions import c_expression, offset
 from sprnnc.codegen.inputs import input_product_model
 from sprnnc.codegen.model import (
@@ -71,7 +71,6 @@ def lower_to_kernel(
         output_space=spaces[recurrence.output_space.name],
         arguments=_arguments(recurrence, plan, names),
         copied=copied_buffers(plan),
-        copy_arguments=copy_arguments(copied_buffers(plan)),
         final_states=_state_stores(recurrence, spaces, fields),
     )
 
@@ -364,8 +363,10 @@ def _arguments(recurrence: Recurrence, plan: Plan, names: Names) -> tuple[Argume
         if p.slots:
             arguments.append(a("const unsigned*", f"slots_{p.index}", f"slots_{p.index}"))
             arguments.append(a("const int*", f"slots_used_{p.index}", f"used_{p.index}"))
-    arguments += [a("float*", f"state_{names(s.name)}", f"state_{s.name}") for s in cell.states]
-    arguments.append(a("float*", "output", "y"))
+    arguments += [
+        a("float*", f"state_{names(s.name)}", on_first(f"state_{s.name}", plan)) for s in cell.states
+    ]
+    arguments.append(a("float*", "output", on_first("y", plan)))
     arguments += [a("unsigned*", f"exchange_{p.index}", f"exchange_{p.index}") for p in plan.phases]
     if plan.phases:
         if plan.choices.exchange.value is Exchange.BARRIER:
@@ -374,7 +375,7 @@ def _arguments(recurrence: Recurrence, plan: Plan, names: Names) -> tuple[Argume
     arguments.append(a("int", "steps", "$steps"))
     if plan.phases:
         arguments.append(a("unsigned long long", "budget_ns", "$budget_ns"))
-    return tuple(arguments)
+    return (*arguments, *copy_arguments(plan))
 
 
 def reads_inputs(recurrence: Recurrence) -> bool:

@@ -16,7 +16,10 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One kernel argument: its C type, its name, and the buffer (or ``$scalar``) bound to it."""
+    """One kernel argument: its C type, its name, and the buffer (or ``$scalar``) bound to it.
+
+    ``BUFFER@0`` is that of the first of several devices, whichever device launches.
+    """
 
     ctype: str
     name: str
@@ -182,8 +185,7 @@ class LevelModel:
 class KernelModel:
     """A whole source file. ``sums``: the C type of a lane's sums of a row.
 
-    ``copied``: buffers of which a kernel for several devices is given everybody's, besides its device's own,
-    after its arguments; the last of all is the number of the device.
+    ``copied``: buffers of which a kernel for several devices is given everybody's, besides its device's own.
     """
 
     banner: tuple[str, ...]
@@ -204,5 +206,4 @@ class KernelModel:
     output_space: SpaceModel
     arguments: tuple[Argument, ...]
     copied: tuple[Copies, ...]
-    copy_arguments: tuple[Argument, ...]
     final_states: tuple[SpaceLoop, ...]

@@ -141,7 +141,7 @@ def test_a_device_that_gives_up_tells_the_others(way: str) -> None:
 
 
 def test_a_barrier_is_given_up_too() -> None:
-    leaves = "    if (device == 1 && blockIdx.x == 1 && t == 5) return;\n"
+    leaves = "    if (status == status_on_1 && blockIdx.x == 1 && t == 5) return;\n"
     begins = "    const unsigned stop_1 ="
     error = wait_in_vain(with_source(compiled("barrier"), begins, leaves + begins))
     assert (error.step, error.phase) == (5, 1)

@@ -131,20 +131,34 @@ def test_nan_and_inf_flow_as_in_the_reference(device: str) -> None:
     np.testing.assert_allclose(run.y, expected.y, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "exchange"), [("elman_tanh", "lamport"), ("lstm_projection", "barrier")])
-def test_golden(name: str, exchange: str, request: pytest.FixtureRequest) -> None:
+GOLDENS = [("elman_tanh", "lamport", 1), ("lstm_projection", "barrier", 1), ("elman_tanh", "barrier", 2)]
+
+
+@pytest.mark.parametrize(("name", "exchange", "devices"), GOLDENS)
+def test_golden(name: str, exchange: str, devices: int, request: pytest.FixtureRequest) -> None:
     artifact = sprnnc.compile(
         ROOT / f"examples/{name}.sprnn",
         random_weights=1,
         batch=3,
         target="sim",
         dtype="fp16",
-        schedule={"exchange": exchange, "register_slots": 6},
+        schedule={"exchange": exchange, "register_slots": 6, "devices": devices},
     )
     text = artifact.kernel_source
     own = text[: text.index("// ---- ptx.cuh")] + text[text.index("// ---- this kernel") :]
-    path = GOLDEN / f"{name}_{exchange}.cu"
+    path = GOLDEN / f"{name}_{exchange}{f'_{devices}_devices' if devices > 1 else ''}.cu"
     if request.config.getoption("--update-golden"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(own, encoding="utf-8")
     assert own == path.read_text(encoding="utf-8"), "review the difference, then run pytest --update-golden"
+
+
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize("exchange", ["lamport", "barrier"])
+def test_what_devices_exchange_is_ordered_for_the_whole_system(target: str, exchange: str) -> None:
+    schedule = {"devices": 2, "exchange": exchange}
+    source = ROOT / "examples/gru_reset_before.sprnn"
+    artifact = sprnnc.compile(source, random_weights=1, target=target, schedule=schedule)
+    assert artifact.cubin
+    assert ".sys." in artifact.kernel_source and "atomicCAS_system(" in artifact.kernel_source
+    assert ".gpu." not in artifact.kernel_source and "atomicCAS(" not in artifact.kernel_source

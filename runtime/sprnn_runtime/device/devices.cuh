@@ -11,12 +11,15 @@ __device__ __forceinline__ void publish(unsigned* const (&exchanges)[DEVICES], s
   for (int d = 0; d < DEVICES; ++d) publish<Storage, WIDTH>(exchanges[d] + at, row, column_in_row, value, active);
 }
 
-// Tells all devices that `block`, counted over all of them, has given up: nobody need wait for it.
+// Tells all devices that this block has given up, so that nobody waits for it; blocks count on from device to device.
+// `own` is the status of this device.
 template <int DEVICES>
-__device__ void give_up(unsigned* const (&statuses)[DEVICES], int block, int step, int phase) {
+__device__ void give_up(unsigned* const (&statuses)[DEVICES], const unsigned* own, int step, int phase) {
+  int device = 0;
+  while (statuses[device] != own) ++device;
   for (unsigned* status : statuses) {
     if (exchange_first(status, 0, kBudgetSpent) == 0) {
-      status[1] = block;
+      status[1] = device * gridDim.x + blockIdx.x;
       status[2] = step;
       status[3] = phase;
     }
