@@ -23,7 +23,7 @@ _HOME = {
     "explain": "sprnnc.explanation",
     "load": "sprnnc.network_artifact",
 }
-_PACKAGES = ("importing", "pruning")
+_PACKAGES = ("importing", "pruning", "torch")
 __all__ = [
     "Artifact",
     "CompileError",

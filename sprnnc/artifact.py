@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sprnn_runtime import container
 from sprnn_runtime.errors import ArtifactError
-from sprnn_runtime.layer import Loaded, read_members
+from sprnn_runtime.loaded import Loaded, read_members
 from sprnn_runtime.loading import NETWORK
 from sprnn_runtime.manifest import Manifest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import sprnn_runtime
 from numpy.typing import NDArray
+from sprnn_runtime.inputs import checked_lengths
 from sprnn_runtime.layer import Layer, open_layer
 from sprnn_runtime.network import open_network
 
@@ -50,27 +51,32 @@ def execute(
     x: Array,
     state: Mapping[str, Array] | None = None,
     *,
+    lengths: Sequence[int] | Array | None = None,
     device: str = "auto",
     check: bool = False,
     seed: int = 0,
 ) -> Run:
     """Runs ``x`` float32 [T, B, I] from ``state`` (by name, [B, size]; missing ones are zero).
 
-    The states of a network are called ``layer.state``.
+    B is at most the compiled batch. ``lengths``: B whole numbers from 0 to T; past its length a column's y is
+    zero and its states stay, as with the packed sequences of PyTorch. The states of a network are called
+    ``layer.state``; for now it takes no lengths, and all columns that were compiled.
 
     ``device``: ``auto`` takes the GPU, then sim, then the reference. ``seed`` picks sim's order of
-    threads. Raises CompileError E601 for an unknown device, E604 for an ``x`` or a state of the wrong
-    shape or type, and the runtime's own errors.
+    threads. Raises CompileError E601 for an unknown device, E604 for an ``x``, a state or lengths of the
+    wrong shape or type, and the runtime's own errors.
     """
     if device not in DEVICES:
         raise fail("E601", f"unknown device '{device}'", help=f"expected one of {', '.join(DEVICES)}")
     loaded = artifact if isinstance(artifact, Artifact | NetworkArtifact) else load(Path(artifact))
     x = _checked_input(loaded, x)
-    state = _checked_state(loaded, {} if state is None else state)
+    state = _checked_state(loaded, {} if state is None else state, x.shape[1])
+    if lengths is not None:
+        lengths = _checked_lengths(loaded, lengths, x)
     began = time.perf_counter()
-    y, after, used, note = _run(loaded, x, state, device, seed)
+    y, after, used, note = _run(loaded, x, state, lengths, device, seed)
     seconds = time.perf_counter() - began
-    error = relative_error(y, _reference(loaded, x, state)[0]) if check else None
+    error = relative_error(y, _reference(loaded, x, state, lengths)[0]) if check else None
     return Run(y, after, used, error, seconds, note)
 
 
@@ -86,21 +92,21 @@ def relative_error(got: Array, expected: Array) -> float:
 
 
 def _run(
-    artifact: Compiled, x: Array, state: Mapping[str, Array], device: str, seed: int
+    artifact: Compiled, x: Array, state: Mapping[str, Array], lengths: Array | None, device: str, seed: int
 ) -> tuple[Array, dict[str, Array], str, str]:
     """y, states, the device that was used, and why it is not the one that was hoped for."""
     if device == "reference":
-        return *_reference(artifact, x, state), "reference", ""
+        return *_reference(artifact, x, state, lengths), "reference", ""
     if device == "plan":
-        return *_plan(artifact, x, state), "plan", ""
+        return *_plan(artifact, x, state, lengths), "plan", ""
     try:
         layer = _open(artifact, device, seed)
     except sprnn_runtime.Unavailable as error:
         if device != "auto":
             raise
-        return *_reference(artifact, x, state), "reference", error.message
+        return *_reference(artifact, x, state, lengths), "reference", error.message
     with layer:
-        y, after = layer(x, dict(state))
+        y, after = layer(x, dict(state), lengths=lengths)
         return y, after, layer.device_name, ""
 
 
@@ -110,20 +116,24 @@ def _open(artifact: Compiled, device: str, seed: int) -> Layer:
     return open_layer(artifact.loaded(), device, seed=seed)
 
 
-def _reference(artifact: Compiled, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+def _reference(
+    artifact: Compiled, x: Array, state: Mapping[str, Array], lengths: Array | None
+) -> tuple[Array, dict[str, Array]]:
     if isinstance(artifact, NetworkArtifact):
         tensors = {name: part.tensors for name, part in artifact.parts.items()}
         tables = {name: {"table": table} for name, table in artifact.tables.items()}
         return run_network_reference(artifact.network, tensors | tables, x, state)
-    return run_reference(artifact.model.cell, artifact.tensors, x, state)
+    return run_reference(artifact.model.cell, artifact.tensors, x, state, lengths)
 
 
-def _plan(artifact: Compiled, x: Array, state: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+def _plan(
+    artifact: Compiled, x: Array, state: Mapping[str, Array], lengths: Array | None
+) -> tuple[Array, dict[str, Array]]:
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf
         given = {name: np.asarray(value, np.float32) for name, value in state.items()}
         x = np.asarray(x, np.float32)
     if isinstance(artifact, Artifact):
-        return _plan_of_layer(artifact, x, given)
+        return _plan_of_layer(artifact, x, given, lengths)
 
     def run_part(part: str, x: Array, own: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         return _plan_of_layer(artifact.parts[part], x, own)
@@ -131,26 +141,29 @@ def _plan(artifact: Compiled, x: Array, state: Mapping[str, Array]) -> tuple[Arr
     return run_network_plan(artifact.plan, run_part, artifact.tables, x, given)
 
 
-def _plan_of_layer(artifact: Artifact, x: Array, state: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+def _plan_of_layer(
+    artifact: Artifact, x: Array, state: dict[str, Array], lengths: Array | None = None
+) -> tuple[Array, dict[str, Array]]:
     cell = artifact.model.cell
-    zeros = {s.name: np.zeros((artifact.plan.batch, s.space.size), np.float32) for s in cell.states}
+    zeros = {s.name: np.zeros((x.shape[1], s.space.size), np.float32) for s in cell.states}
     interpreter = PlanInterpreter(split_into_phases(cell), artifact.plan, artifact.packed)
-    return interpreter.run(x, zeros | state)
+    return interpreter.run(x, zeros | state, lengths)
 
 
 def _checked_input(artifact: Compiled, x: Any) -> Any:
     """``x`` as it is, or as an array where it is a list."""
     x = _as_array(x, "input")
-    batch, size = artifact.manifest.batch, artifact.manifest.input_size
-    expected = f"[T, {batch}, {size}]"
-    if x.ndim != 3 or x.shape[1:] != (batch, size):
+    most, size = artifact.manifest.batch, artifact.manifest.input_size
+    least = most if isinstance(artifact, NetworkArtifact) else 1
+    expected = f"[T, {most}, {size}]"
+    if x.ndim != 3 or not least <= x.shape[1] <= most or x.shape[2] != size:
         raise fail("E604", f"input has shape {list(x.shape)}, expected {expected}")
     if x.shape[0] == 0:
         raise fail("E604", f"input has no time steps, expected {expected} with T at least 1")
     return x
 
 
-def _checked_state(artifact: Compiled, state: Any) -> dict[str, Any]:
+def _checked_state(artifact: Compiled, state: Any, batch: int) -> dict[str, Any]:
     """The same for the states that are given."""
     sizes = {s.name: s.size for s in artifact.manifest.states}
     if not isinstance(state, Mapping):
@@ -160,10 +173,16 @@ def _checked_state(artifact: Compiled, state: Any) -> dict[str, Any]:
         raise fail("E604", f"unknown states {unknown}; {_owner(artifact)} has {list(sizes)}")
     arrays = {name: _as_array(value, f"state '{name}'") for name, value in state.items()}
     for name, array in arrays.items():
-        expected = [artifact.manifest.batch, sizes[name]]
+        expected = [batch, sizes[name]]
         if list(array.shape) != expected:
             raise fail("E604", f"state '{name}' has shape {list(array.shape)}, expected {expected}")
     return arrays
+
+
+def _checked_lengths(artifact: Compiled, lengths: Any, x: Array) -> Array:
+    if isinstance(artifact, NetworkArtifact):
+        raise fail("E604", "a network of layers takes no lengths yet", help="compile a layer alone")
+    return checked_lengths(lengths, x.shape[1], x.shape[0])
 
 
 def _owner(artifact: Compiled) -> str:

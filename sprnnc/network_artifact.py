@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sprnn_runtime import container
-from sprnn_runtime.layer import Loaded
+from sprnn_runtime.loaded import Loaded
 from sprnn_runtime.loading import NETWORK
-from sprnn_runtime.manifest import VERSION as FORMAT_VERSION
 from sprnn_runtime.manifest import Manifest
 from sprnn_runtime.network import LoadedNetwork, read_network
-from sprnn_runtime.program import VERSION as NETWORK_VERSION
 from sprnn_runtime.program import read_program, table_buffer
 
 from sprnnc.artifact import PATTERNS, Artifact
@@ -58,9 +56,7 @@ class NetworkArtifact:
             members[f"join.{self.manifest.arch}.cubin"] = self.join_cubin
         members |= {f"layers/{n}{container.SUFFIX}": part.to_bytes() for n, part in self.parts.items()}
         members |= {f"tables/{n}.npy": container.array_bytes(t) for n, t in self.tables.items()}
-        version = list(max(FORMAT_VERSION, NETWORK_VERSION))
-        head = self.manifest.to_json() | {"version": version, NETWORK: self._steps()}
-        return container.pack(head, members)
+        return container.pack(self.manifest.to_json() | {NETWORK: self._steps()}, members)
 
     def save(self, path: str | Path) -> Path:
         """Writes the file whole or not at all. Raises SprnnError E605 where it cannot be written."""

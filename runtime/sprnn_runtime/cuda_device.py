@@ -6,14 +6,18 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sprnn_runtime.cuda_launch import CudaLaunch
 from sprnn_runtime.dlpack import GpuArray, borrow_gpu_array, is_gpu_array
 from sprnn_runtime.errors import DeviceError, Unavailable
 from sprnn_runtime.manifest import DEFAULT_BUDGET_NS, Fill, Gemm, Kernel
+from sprnn_runtime.prepared import Repeated
+from sprnn_runtime.stream_handle import LEGACY_DEFAULT
 from sprnn_runtime.vendor_gemm import Product, VendorGemm, find_library, weight_stride
 
 _LONGEST_HOLD_S = 0.05
@@ -33,7 +37,10 @@ class GpuMemory:
 
 
 class CudaDevice:
-    """One GPU, one stream, one loaded module. Its methods are for calls inside ``active``."""
+    """One GPU, one loaded module, and a stream of its own, or the caller's inside ``on``.
+
+    Its methods are for calls inside ``active``.
+    """
 
     name = "cuda"
     default_budget_ns = DEFAULT_BUDGET_NS
@@ -54,12 +61,13 @@ class CudaDevice:
             raise Unavailable("E608", "the artifact holds no GPU code", "compile with --target sm_90, say")
         self._driver = _driver()
         self._closed, self._closing = False, threading.Lock()
-        self._stream: Any = beside._stream if beside is not None else None
         self._shares_stream = beside is not None
+        self._own_stream: Any = None if beside is None else beside._own_stream
+        self._stream: Any = self._own_stream
         self._module: Any = None
         self.device_id = device_id
         self._gemm: VendorGemm | None = None
-        self._workspace: GpuMemory | None = None
+        self._workspaces: dict[int, GpuMemory] = {}  # of the library, by stream
         self._retain_context()
         with self.active():
             try:
@@ -121,29 +129,30 @@ class CudaDevice:
     def accepts(self, array: Any) -> bool:
         return is_gpu_array(array)
 
-    def borrow(self, array: Any, shape: tuple[int, ...]) -> GpuMemory:
+    def borrow(self, array: Any, shape: tuple[int, ...], dtype: str = "float32") -> GpuMemory:
         """The memory of a DLPack array, without a copy; its producer's work comes before ours."""
-        pointer, owner = borrow_gpu_array(array, shape, self.device_id, int(self._stream))
+        pointer, owner = borrow_gpu_array(array, shape, self.device_id, int(self._stream), dtype)
         return GpuMemory(pointer, owner=owner)
 
     def lend(self, memory: GpuMemory, shape: tuple[int, ...]) -> GpuArray:
         """A float32 array over ``memory`` that other libraries take through DLPack."""
-        return GpuArray(memory, memory.pointer, shape, self.device_id, self._order_after)
+        order = partial(self._order_after, self._stream)
+        return GpuArray(memory, memory.pointer, shape, self.device_id, order)
 
     def copy(self, to: GpuMemory, source: GpuMemory, size_bytes: int) -> None:
         self._call("cuMemcpyDtoDAsync", to.pointer, source.pointer, size_bytes, self._stream)
 
-    def _order_after(self, stream: int) -> None:
-        """Makes ``stream`` wait for everything that this device has launched so far.
+    def _order_after(self, made_on: Any, stream: int) -> None:
+        """Makes ``stream`` wait for everything on ``made_on`` so far, unless that is the same.
 
-        Arrays that were lent outlive the device's stream; ``close`` has waited for what made them.
+        Arrays that were lent outlive the device's own stream; ``close`` has waited for what made them.
         """
         with self._closing:
-            if self._closed:
+            if self._closed or int(made_on) == (stream or LEGACY_DEFAULT):
                 return
             with self.active():  # the consumer's thread may have another
                 event = self._call("cuEventCreate", self._driver.CUevent_flags.CU_EVENT_DISABLE_TIMING)
-                self._call("cuEventRecord", event, self._stream)
+                self._call("cuEventRecord", event, made_on)
                 self._call("cuStreamWaitEvent", self._driver.CUstream(stream), event, 0)
                 self._call("cuEventDestroy", event)
 
@@ -171,15 +180,56 @@ class CudaDevice:
             *tail,
         )
 
-    def _open_gemm(self) -> tuple[VendorGemm | None, GpuMemory | None]:
-        """cuBLAS and the memory that it works in; neither where it cannot be had."""
+    def prepare(self, kernel: Kernel, args: Sequence[Any]) -> CudaLaunch:
+        name = "cuLaunchCooperativeKernel" if kernel.cooperative else "cuLaunchKernel"
+        grid, block = (kernel.grid, 1, 1), (kernel.block, 1, 1)
+        shape = (self._functions[kernel.name], *grid, *block, kernel.shared_bytes, self._stream)
+        return CudaLaunch(getattr(self._driver, name), shape, args, cooperative=kernel.cooperative)
+
+    def prepare_product(
+        self, gemm: Gemm, factors: tuple[Any, Any, Any], columns: int, *, exact: bool
+    ) -> Repeated:
+        assert self._gemm is not None
+        library, kind = self._gemm, _kind(gemm, exact)
+        place = int(self._stream), self._workspace().pointer
+
+        def multiply(now: Sequence[GpuMemory]) -> None:
+            weight, operand, product = (m.pointer for m in now)
+            with _as_device_error():
+                library.multiply(kind, weight, operand + 4 * gemm.first, product, columns, *place)
+
+        return Repeated(multiply, factors)
+
+    def capturing(self, stream: int | None) -> bool:
+        if stream is None:
+            return False
+        return int(self._call("cuStreamIsCapturing", stream)) != 0
+
+    @contextmanager
+    def on(self, stream: int | None) -> Iterator[None]:
+        """Everything inside is enqueued on ``stream``, and waits, if at all, for that one."""
+        self._stream = self._own_stream if stream is None else self._driver.CUstream(stream)
+        try:
+            yield
+        finally:
+            self._stream = self._own_stream
+
+    def _open_gemm(self) -> VendorGemm | None:
+        """cuBLAS; None where it cannot be had."""
         library = find_library()
         if library is None:
-            return None, None
+            return None
         with suppress(OSError, DeviceError):  # DeviceError: its workspace does not fit beside the layer
-            workspace = self.allocate(VendorGemm.workspace_bytes)
-            return VendorGemm(library, int(self._stream), workspace.pointer), workspace
-        return None, None
+            self._workspace()
+            return VendorGemm(library)
+        return None
+
+    def _workspace(self) -> GpuMemory:
+        """What the library works in: each stream has its own, since products on two may run at once."""
+        stream = int(self._stream)
+        if stream not in self._workspaces:
+            self._workspaces[stream] = self.allocate(VendorGemm.workspace_bytes)
+        return self._workspaces[stream]
 
     def multiplies(self, gemm: Gemm, *, exact: bool) -> bool:
         if self._gemm is None:
@@ -202,10 +252,9 @@ class CudaDevice:
     ) -> None:
         assert self._gemm is not None
         first = operand.pointer + 4 * gemm.first
-        try:
-            self._gemm.multiply(_kind(gemm, exact), weight.pointer, first, product.pointer, columns)
-        except OSError as error:
-            raise DeviceError("E614", str(error), "the outputs are not valid") from error
+        place = int(self._stream), self._workspace().pointer
+        with _as_device_error():
+            self._gemm.multiply(_kind(gemm, exact), weight.pointer, first, product.pointer, columns, *place)
 
     @contextmanager
     def _held_stream(self) -> Iterator[None]:
@@ -270,11 +319,12 @@ class CudaDevice:
         self.hardware = str(self._call("cuDeviceGetName", 80, self._device).split(b"\0")[0].decode())
         self._check_arch(arch)
         if not self._shares_stream:
-            self._stream = self._call("cuStreamCreate", self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING)
+            flag = self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING
+            self._stream = self._own_stream = self._call("cuStreamCreate", flag)
         self._module = self._call("cuModuleLoadData", cubin)
         self._functions = {k.name: self._prepare(k) for k in kernels}
         if any(k.gemm for k in kernels):
-            self._gemm, self._workspace = self._open_gemm()
+            self._gemm = self._open_gemm()
 
     def _release(self) -> None:
         """Stream, module and library, as far as they were made."""
@@ -282,7 +332,8 @@ class CudaDevice:
             self._driver.cuStreamSynchronize(self._stream)
         if self._gemm is not None:
             self._gemm.close()
-        self._gemm = self._workspace = None
+        self._gemm = None
+        self._workspaces.clear()
         if self._module is not None:
             self._driver.cuModuleUnload(self._module)
         if self._stream is not None and not self._shares_stream:
@@ -349,6 +400,15 @@ class CudaDevice:
             words = text.decode() if text else str(status)
             raise DeviceError("E614", f"{name} failed: {words}", "the outputs are not valid")
         return results[0] if len(results) == 1 else results
+
+
+@contextmanager
+def _as_device_error() -> Iterator[None]:
+    """The library's errors in the user's terms."""
+    try:
+        yield
+    except OSError as error:
+        raise DeviceError("E614", str(error), "the outputs are not valid") from error
 
 
 def _kind(gemm: Gemm, exact: bool) -> Product:

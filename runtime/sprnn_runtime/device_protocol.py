@@ -14,6 +14,16 @@ Memory = Any
 """A device's own handle of memory that it allocated."""
 
 
+class Prepared(Protocol):
+    """A launch on one stream whose arguments stay from call to call, but for those that are set anew."""
+
+    def set(self, index: int, memory: Memory) -> None:
+        """Gives the argument at ``index`` other memory, from the next call on."""
+
+    def __call__(self) -> None:
+        """Enqueues it."""
+
+
 class Device(Protocol):
     """Memory and launches in stream order."""
 
@@ -45,8 +55,8 @@ class Device(Protocol):
     def accepts(self, array: Any) -> bool:
         """Whether ``array`` lies where this device can read it in place."""
 
-    def borrow(self, array: Any, shape: tuple[int, ...]) -> Memory:
-        """The memory of such an array of ``shape``, not copied; to be kept while the device reads it."""
+    def borrow(self, array: Any, shape: tuple[int, ...], dtype: str = "float32") -> Memory:
+        """The memory of such an array of ``shape``, not copied; to be kept while the device uses it."""
 
     def lend(self, memory: Memory, shape: tuple[int, ...]) -> Any:
         """A float32 array over ``memory`` for other libraries."""
@@ -60,6 +70,17 @@ class Device(Protocol):
     def launch(self, kernel: Kernel, args: Sequence[Any]) -> None:
         """Launches; arguments are memory handles and NumPy scalars."""
 
+    def prepare(self, kernel: Kernel, args: Sequence[Any]) -> Prepared:
+        """The same, on the current stream, to be repeated."""
+
+    def prepare_product(
+        self, gemm: Gemm, factors: tuple[Memory, Memory, Memory], columns: int, *, exact: bool
+    ) -> Prepared:
+        """``multiply`` of weight, operand and product, on the current stream, to be repeated."""
+
+    def capturing(self, stream: int | None) -> bool:
+        """Whether launches on the caller's ``stream`` go into a graph that is being captured."""
+
     def multiplies(self, gemm: Gemm, *, exact: bool) -> bool:
         """Whether this device has a library for that product."""
 
@@ -70,6 +91,9 @@ class Device(Protocol):
 
         ``weight`` is float32 [rows, cols], rows ``weight_stride(cols)`` apart. ``exact``: in fp32 throughout.
         """
+
+    def on(self, stream: int | None) -> AbstractContextManager[None]:
+        """Inside, everything is enqueued on the caller's ``stream``, a handle; None is the device's own."""
 
     def synchronise(self) -> None:
         """Waits for everything that was launched or copied."""

@@ -13,7 +13,9 @@ from typing import Any
 from sprnn_runtime.errors import InputError
 
 _CUDA = 2
-_FLOAT = 2
+_INT, _FLOAT = 0, 2
+_TYPES = {"float32": (_FLOAT, 32, 1), "int32": (_INT, 32, 1)}
+_HELP = {"float32": "convert it: x.float()", "int32": "convert it: x.int()"}
 _NAME, _USED = b"dltensor", b"used_dltensor"
 
 
@@ -94,10 +96,12 @@ def is_gpu_array(array: Any) -> bool:
     return device is not None and int(device()[0]) == _CUDA
 
 
-def borrow_gpu_array(array: Any, shape: tuple[int, ...], device_id: int, stream: int) -> tuple[int, object]:
+def borrow_gpu_array(
+    array: Any, shape: tuple[int, ...], device_id: int, stream: int, dtype: str = "float32"
+) -> tuple[int, object]:
     """The pointer of ``array``, and an owner that keeps it alive.
 
-    Raises InputError E604 unless it is float32, C-contiguous, of ``shape`` and on ``device_id``.
+    Raises InputError E604 unless it is of ``dtype``, C-contiguous, of ``shape`` and on ``device_id``.
     """
     capsule = array.__dlpack__(stream=stream)
     managed = ctypes.cast(_api.PyCapsule_GetPointer(capsule, _NAME), ctypes.POINTER(_Managed))
@@ -105,8 +109,8 @@ def borrow_gpu_array(array: Any, shape: tuple[int, ...], device_id: int, stream:
     owner = _Borrowed(managed, array)
     tensor = managed.contents.tensor
     got = tuple(tensor.shape[i] for i in range(tensor.ndim))
-    if (tensor.code, tensor.bits, tensor.lanes) != (_FLOAT, 32, 1):
-        raise InputError("E604", "the GPU array is not float32", "convert it: x.float()")
+    if (tensor.code, tensor.bits, tensor.lanes) != _TYPES[dtype]:
+        raise InputError("E604", f"the GPU array is not {dtype}", _HELP[dtype])
     if got != shape:
         raise InputError("E604", f"the GPU array has shape {list(got)}, expected {list(shape)}")
     if tensor.device_id != device_id:

@@ -10,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sprnn_runtime.manifest import BUDGET, STEPS, Buffer, Fill, Kernel, Manifest, Role, buffer_and_device
+from sprnn_runtime.manifest import (
+    BATCH,
+    BUDGET,
+    FIRST,
+    STEPS,
+    Buffer,
+    Fill,
+    Kernel,
+    Manifest,
+    Role,
+    buffer_and_device,
+)
 
 CALLERS = (Role.INPUT, Role.OUTPUT)
 """Buffers of a whole sequence, which the caller owns; a chunk begins at its first step."""
@@ -41,7 +52,10 @@ class FillStep:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A kernel argument: the address of ``buffer``, plus ``step_bytes`` for every step before the chunk."""
+    """A kernel argument: the address of ``buffer``, plus ``step_bytes`` for every step before the chunk.
+
+    ``step_bytes`` are those of the compiled batch. A buffer of lengths may be a null pointer.
+    """
 
     buffer: str
     step_bytes: int
@@ -57,7 +71,18 @@ class Budget:
     """A kernel argument: the nanoseconds that one wait may take, uint64."""
 
 
-Argument = Pointer | Steps | Budget
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A kernel argument: the batch columns of this call, int32; the compiled batch is the most."""
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """A kernel argument: the steps of the sequence before this chunk, int32."""
+
+
+Argument = Pointer | Steps | Budget | Batch | First
+_NUMBERS: dict[str, Argument] = {STEPS: Steps(), BUDGET: Budget(), BATCH: Batch(), FIRST: First()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +119,7 @@ def extent(buffer: Buffer) -> Extent:
 
 
 def _argument(name: str, buffers: dict[str, Buffer]) -> Argument:
-    if name == STEPS:
-        return Steps()
-    if name == BUDGET:
-        return Budget()
+    if name in _NUMBERS:
+        return _NUMBERS[name]
     buffer = buffers[buffer_and_device(name)[0]]
     return Pointer(buffer.name, buffer.bytes(1) if buffer.role in CALLERS else 0)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sprnn_runtime import container
 from sprnn_runtime.errors import InputError
-from sprnn_runtime.layer import Layer, open_layer, read_members
+from sprnn_runtime.layer import Layer, open_layer
+from sprnn_runtime.loaded import read_members
 
 NETWORK = "network"
 """What the manifest of a network has besides that of a layer: the steps of one call."""

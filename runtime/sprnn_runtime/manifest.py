@@ -13,12 +13,12 @@ import numpy as np
 
 from sprnn_runtime.errors import ArtifactError
 
-VERSION = (1, 1)
+VERSION = (1, 2)
 _MAX_NUMBER = (1 << 31) - 1  # kernels count in 32 bits
 _MAX_VALUES = 1 << 40
 _MAX_BLOCKS, _MAX_THREADS, _MAX_DEVICES = 1 << 16, 1024, 64
 TIME = "T"
-STEPS, BUDGET = "$steps", "$budget_ns"
+STEPS, BUDGET, BATCH, FIRST = "$steps", "$budget_ns", "$batch", "$first"
 DEFAULT_BUDGET_NS = 2_000_000_000  # wall time that one wait inside a kernel may take on a GPU
 
 
@@ -29,6 +29,7 @@ class Role(Enum):
     INPUT = "input"
     OUTPUT = "output"
     STATE = "state"
+    LENGTHS = "lengths"
     SCRATCH = "scratch"
     STATUS = "status"
 
@@ -73,6 +74,11 @@ class Buffer:
         """The shape for a launch of ``steps`` steps."""
         return tuple(steps if d == TIME else int(d) for d in self.shape)
 
+    def dims_of(self, batch: int, steps: int) -> tuple[int, ...]:
+        """The shape of a caller's array of ``batch`` columns: an input, output or state."""
+        dims = self.dims(steps)
+        return (*dims[:-2], batch, dims[-1])
+
     def bytes(self, steps: int) -> int:
         return int(np.prod(self.dims(steps), dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
@@ -97,8 +103,10 @@ class Gemm:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One launch: arguments are buffer names, ``$steps`` (int32) or ``$budget_ns`` (uint64).
+    """One launch: arguments are buffer names, or numbers of the call.
 
+    ``$steps``, ``$batch`` (the columns of this call) and ``$first`` (steps before this chunk) are int32,
+    ``$budget_ns`` uint64. A buffer of lengths may be a null pointer: every column takes all steps.
     Of several devices each is given buffers of its own; where a name ends with ``@0``, say, the first one's.
     """
 
@@ -210,8 +218,10 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
         kernels=tuple(_kernel(k) for k in data["kernels"]),
         devices=_positive(data.get("devices", 1), _MAX_DEVICES),
     )
+    _check_callers(manifest)
     names = [b.name for b in manifest.buffers]
-    known = {STEPS, BUDGET, *names, *(f"{n}@{d}" for n in names for d in range(manifest.devices))}
+    known = {STEPS, BUDGET, BATCH, FIRST, *names}
+    known |= {f"{name}@{device}" for name in names for device in range(manifest.devices)}
     for kernel in manifest.kernels:
         missing = [a for a in kernel.args if a not in known]
         if missing:
@@ -270,6 +280,20 @@ def _gemm(data: Mapping[str, Any]) -> Gemm:
         first=_whole(data["first"]),
         stride=_positive(data["stride"]),
     )
+
+
+def _check_callers(manifest: Manifest) -> None:
+    """A caller's arrays are read and written by these shapes."""
+    shapes: dict[Role, set[tuple[int | str, ...]]] = {
+        Role.INPUT: {(TIME, manifest.batch, manifest.input_size)},
+        Role.OUTPUT: {(TIME, manifest.batch, manifest.output_size)},
+        Role.STATE: {(manifest.batch, s.size) for s in manifest.states},
+        Role.LENGTHS: {(manifest.batch,)},
+    }
+    for b in manifest.buffers:
+        dtype = "int32" if b.role is Role.LENGTHS else "float32"
+        if b.role in shapes and (b.shape not in shapes[b.role] or b.dtype != dtype):
+            raise ValueError(f"buffer {b.name} is no {b.role.value} of this cell")
 
 
 def _check_gemm(gemm: Gemm, kernel: Kernel, manifest: Manifest) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 import numpy as np
 
-from sprnn_runtime import container, launch
+from sprnn_runtime import container, enqueue, launch
 from sprnn_runtime.device_protocol import Device, Memory
-from sprnn_runtime.errors import WaitTimeout
-from sprnn_runtime.layer import Layer, Loaded, on_device, open_device, read, read_constants
+from sprnn_runtime.errors import InputError, WaitTimeout
+from sprnn_runtime.layer import Layer, on_device, open_device
+from sprnn_runtime.loaded import Loaded, read, read_constants
 from sprnn_runtime.loading import NETWORK
 from sprnn_runtime.manifest import Manifest, Role
 from sprnn_runtime.program import (
@@ -22,9 +23,9 @@ from sprnn_runtime.program import (
     read_program,
     state_buffer,
     stream_size,
-    streams,
     table_buffer,
 )
+from sprnn_runtime.work import Work
 
 Bound = Mapping[str, Memory]
 
@@ -91,69 +92,93 @@ class Network(Layer):
             part.close()
         super()._release()
 
-    def _run_chunks(self, memory: Bound, steps: int, budget_ns: int | None) -> None:
+    def __call__(
+        self,
+        x: Any,
+        state: Mapping[str, Any] | None = None,
+        *,
+        lengths: Any = None,
+        stream: Any = None,
+        out: tuple[Any, Mapping[str, Any]] | None = None,
+        budget_ns: int | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """As a Layer's; for now all columns that were compiled, without ``lengths`` and ``stream``.
+
+        States are called ``layer.state``.
+        """
+        for name, given in (("lengths", lengths), ("stream", stream)):
+            if given is not None:
+                raise _refused(f"takes no {name} yet")
+        return super().__call__(x, state, out=out, budget_ns=budget_ns)
+
+    def stream(self, *_: Any, **__: Any) -> NoReturn:
+        """Raises InputError E604: only a layer streams for now."""
+        raise _refused("does not stream yet")
+
+    def _run(self, call: enqueue.Call) -> None:
         """A kernel's status is looked at before it is cleared for its next launch, or when all has run."""
         unseen: dict[str, tuple[str, int]] = {}
 
         def look(part: str) -> None:
             if part in unseen:
                 layer, first = unseen.pop(part)
-                self._look(layer, self._parts[part], first, budget_ns)
+                _look(layer, self._parts[part], call.budget_ns, first)
 
-        for call, part, bound in self._calls(memory, steps):
-            for first, count in launch.chunks(steps, part.manifest.steps_per_launch):
-                look(call.part)
-                part._enqueue(bound, first, count, budget_ns)
-                unseen[call.part] = (call.layer, first)
+        for step, part, own in self._calls(self._own, call):
+            for first, count in launch.chunks(call.steps, part.manifest.steps_per_launch):
+                look(step.part)
+                part._launcher.enqueue(part._own, own, first, count)
+                unseen[step.part] = (step.layer, first)
         for name in list(unseen):
             look(name)
 
-    def _enqueue(self, memory: Bound, first: int, steps: int, budget_ns: int | None) -> None:
+    def _enqueue(self, work: Work, call: enqueue.Call) -> None:
         """Everything, without a look at any status."""
-        del first  # all steps are one chunk
-        for _, part, bound in self._calls(memory, steps):
-            for at, count in launch.chunks(steps, part.manifest.steps_per_launch):
-                part._enqueue(bound, at, count, budget_ns)
+        for _, part, own in self._calls(work, call):
+            part._enqueue(part._own, own)
 
-    def _check_status(self, first: int, budget_ns: int | None) -> None:
+    def _check_status(self) -> None:
         for name, part in self._parts.items():
-            self._look(name, part, first, budget_ns)
+            _look(name, part, None)
 
-    @staticmethod
-    def _look(layer: str, part: Layer, first: int, budget_ns: int | None) -> None:
-        try:
-            part._check_status(first, budget_ns)
-        except WaitTimeout as error:
-            raise WaitTimeout(error.block, error.step, error.phase, error.budget_ns, layer) from None
-
-    def _calls(self, memory: Bound, steps: int) -> Iterator[tuple[Call, Layer, Bound]]:
-        """Each layer in turn, and the memory that it runs on; joins are launched on the way."""
-        between = [b for b in streams(self.manifest) if b.role is Role.SCRATCH]
-        for buffer in between:
-            self._reserve(buffer.name, buffer.bytes(steps))
-        bound = {**memory, **{b.name: self._memory[b.name] for b in between}}
+    def _calls(self, work: Work, call: enqueue.Call) -> Iterator[tuple[Call, Layer, enqueue.Call]]:
+        """Each layer in turn, and what it runs on; joins are launched on the way."""
+        work.reserve_chunk(call.steps)
+        bound = self._launcher.bound(work, call)
         for step in self._program:
             if isinstance(step, Join):
-                self._join(step, bound, steps)
+                self._join(step, bound, call)
             elif isinstance(step, Lookup):
-                self._look_up(step, bound, steps)
+                self._look_up(step, bound, call)
             else:
                 part = self._parts[step.part]
-                yield step, part, {**part._memory, **_bindings(step, part, bound)}
+                yield step, part, replace(call, memory=_bindings(step, part, bound))
 
-    def _join(self, join: Join, bound: Bound, steps: int) -> None:
+    def _join(self, join: Join, bound: Bound, call: enqueue.Call) -> None:
         sizes = (stream_size(self.manifest, name) for name in (join.source, join.to))
-        numbers = (steps, self.manifest.batch, *sizes, join.first, join.turn, join.add)
+        numbers = (call.steps, call.batch, *sizes, join.first, join.turn, join.add)
         self._launch("join", [bound[join.source], bound[join.to]], numbers)
 
-    def _look_up(self, lookup: Lookup, bound: Bound, steps: int) -> None:
+    def _look_up(self, lookup: Lookup, bound: Bound, call: enqueue.Call) -> None:
         rows, size = self._tables[lookup.to]
-        table = self._memory[table_buffer(lookup.to)]
-        numbers = (steps, self.manifest.batch, size, rows)
+        table = bound[table_buffer(lookup.to)]
+        numbers = (call.steps, call.batch, size, rows)
         self._launch("look_up", [bound[lookup.source], table, bound[lookup.to]], numbers)
 
     def _launch(self, kernel: str, memory: Sequence[Memory], numbers: Sequence[int]) -> None:
         self._device.launch(self._kernels[kernel], [*memory, *map(np.int32, numbers)])
+
+
+def _look(layer: str, part: Layer, budget_ns: int | None, first: int = 0) -> None:
+    """Raises, with the name of ``layer``, if the last launch of ``part`` gave up."""
+    try:
+        part._own.check(budget_ns, first)
+    except WaitTimeout as error:
+        raise WaitTimeout(error.block, error.step, error.phase, error.budget_ns, layer) from None
+
+
+def _refused(what: str) -> InputError:
+    return InputError("E604", f"a network of layers {what}", "compile a layer alone, which does")
 
 
 def _bindings(call: Call, part: Layer, bound: Bound) -> dict[str, Memory]:

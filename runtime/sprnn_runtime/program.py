@@ -12,9 +12,6 @@ from typing import Any
 from sprnn_runtime.errors import ArtifactError
 from sprnn_runtime.manifest import TIME, Buffer, Manifest, Role
 
-VERSION = (1, 2)
-"""The minor version of the artifact format that brought networks; layers keep their own."""
-
 _STREAMS = (Role.INPUT, Role.OUTPUT, Role.SCRATCH)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from sprnn_runtime.errors import Unavailable
 from sprnn_runtime.manifest import Fill, Gemm, Kernel
+from sprnn_runtime.prepared import Repeated
 from sprnn_runtime.sim import DEADLOCK_ROUNDS, Simulator
 
 _POISON = 0xCB
@@ -67,11 +69,23 @@ class SimDevice:
             deadlock_rounds=self._deadlock_rounds,
         )
 
+    def prepare(self, kernel: Kernel, args: Sequence[Any]) -> Repeated:
+        return Repeated(partial(self.launch, kernel), args)
+
+    def prepare_product(
+        self, gemm: Gemm, factors: tuple[Any, Any, Any], columns: int, *, exact: bool
+    ) -> Repeated:
+        return Repeated(lambda now: self.multiply(gemm, *now, columns, exact=exact), factors)
+
+    def capturing(self, stream: int | None) -> bool:
+        del stream
+        return False
+
     def accepts(self, array: Any) -> bool:
         del array
         return False  # NumPy arrays take the ordinary way
 
-    def borrow(self, array: Any, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    def borrow(self, array: Any, shape: tuple[int, ...], dtype: str = "float32") -> NDArray[np.uint8]:
         raise TypeError("device sim borrows no arrays")
 
     def lend(self, memory: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -89,6 +103,10 @@ class SimDevice:
 
     def multiply(self, *_: Any, **__: Any) -> None:
         raise NotImplementedError
+
+    def on(self, stream: int | None) -> AbstractContextManager[None]:
+        del stream
+        return nullcontext()  # there is one order only
 
     def synchronise(self) -> None:
         """Everything has been done when its call returns."""

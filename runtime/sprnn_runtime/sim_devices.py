@@ -48,6 +48,9 @@ class SimDevices(SimDevice):
     def download(self, memory: Memory, array: NDArray[Any]) -> None:
         super().download(memory[0], array)
 
+    def lend(self, memory: Memory, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        return super().lend(memory[0], shape)
+
     def offset(self, memory: Memory, offset_bytes: int) -> Memory:
         return tuple(super(SimDevices, self).offset(own, offset_bytes) for own in memory)
 

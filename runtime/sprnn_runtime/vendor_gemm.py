@@ -65,13 +65,13 @@ class _Call:
 
 
 class VendorGemm:
-    """One cuBLASLt handle, on one stream of the context that is current when it is made."""
+    """One cuBLASLt handle, of the context that is current when it is made."""
 
     workspace_bytes = 32 << 20  # what is recommended for Hopper
 
-    def __init__(self, library: Any, stream: int, workspace: int) -> None:
-        """``workspace``: device memory of ``workspace_bytes`` that the caller keeps. Raises OSError."""
-        self._library, self._stream, self._workspace = library, stream, workspace
+    def __init__(self, library: Any) -> None:
+        """Raises OSError."""
+        self._library = library
         self._algorithms: dict[tuple[Product, int], Any] = {}
         self._calls: dict[tuple[Product, int, int], _Call] = {}
         self._handle = self._make("cublasLtCreate")
@@ -82,9 +82,19 @@ class VendorGemm:
             if (kind, alignment) not in self._algorithms:
                 self._algorithms[kind, alignment] = self._search(kind, alignment)
 
-    def multiply(self, kind: Product, weight: int, operand: int, product: int, columns: int) -> None:
-        """Enqueues the product of ``columns`` columns, prepared before; all three are device addresses.
+    def multiply(
+        self,
+        kind: Product,
+        weight: int,
+        operand: int,
+        product: int,
+        columns: int,
+        stream: int,
+        workspace: int,
+    ) -> None:
+        """Enqueues the product of ``columns`` columns on ``stream``, prepared before.
 
+        All others are device addresses; nothing else uses the ``workspace`` of ``workspace_bytes`` meanwhile.
         Raises OSError where cuBLASLt reports an error.
         """
         whole = operand % _ALIGNMENT == 0 and 4 * kind.operand_stride % _ALIGNMENT == 0
@@ -104,9 +114,9 @@ class VendorGemm:
             c_void_p(product),
             call.product,
             byref(call.algorithm),
-            c_void_p(self._workspace),
+            c_void_p(workspace),
             c_size_t(self.workspace_bytes),
-            c_void_p(self._stream),
+            c_void_p(stream),
         )
 
     def close(self) -> None:

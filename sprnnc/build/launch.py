@@ -130,6 +130,7 @@ def _buffers(recurrence: Recurrence, plan: Plan) -> list[dict[str, Any]]:
         buffer("x", "input", ["T", b, inputs]),
         buffer("y", "output", ["T", b, recurrence.output_space.size]),
     ]
+    buffers.append(buffer("lengths", "lengths", [b], "int32"))
     buffers += [buffer(f"state_{s.name}", "state", [b, s.space.size], state=s.name) for s in cell.states]
     buffers += [
         buffer(p.name, "scratch", ["T", b, p.row_count], fill=None) for p in recurrence.input_products

@@ -19,13 +19,15 @@ def run_reference(
     weights: Mapping[str, ArrayLike],
     x: ArrayLike | Mapping[str, ArrayLike],
     state: Mapping[str, ArrayLike] | None = None,
+    lengths: ArrayLike | None = None,
 ) -> tuple[Float64, dict[str, Float64]]:
     """Runs ``cell`` over T steps of a batch of B sequences.
 
     ``weights`` holds every weight ``[rows, cols]`` and vector parameter ``[size]`` by name. ``x`` is
     ``[T, B, I]``, several inputs concatenated on the last axis in the order of declaration, or a
     mapping from input name to ``[T, B, size]``. ``state`` maps state names to ``[B, size]``; a missing
-    state starts at zero. Returns ``y`` ``[T, B, O]`` and the final states ``[B, size]``, new arrays,
+    state starts at zero. ``lengths`` [B]: past its length a column's y is zero and its states stay.
+    Returns ``y`` ``[T, B, O]`` and the final states ``[B, size]``, new arrays,
     all float64. NaN and Inf flow through as IEEE 754 says. Raises ValueError for a missing array or
     a wrong shape.
     """
@@ -36,8 +38,10 @@ def run_reference(
     y = np.empty((steps, batch, cell.output_space.size), np.float64)
     for t in range(steps):
         environment = parameters | columns | {name: values[t].T for name, values in inputs.items()}
-        output, columns = _step(cell, environment)
-        y[t] = output.T
+        output, after = _step(cell, environment)
+        running = np.full(batch, True) if lengths is None else t < np.asarray(lengths)
+        columns = {name: np.where(running, value, columns[name]) for name, value in after.items()}
+        y[t] = np.where(running, output, 0.0).T
     return y, {name: np.array(value.T, order="C") for name, value in columns.items()}
 
 

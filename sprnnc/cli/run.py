@@ -27,9 +27,11 @@ examples:
   sprnnc run lstm.sprnnx --device sim --steps 16 --seed 7 --check
   sprnnc run lstm.sprnnx --input x.npy --output y.npy
   sprnnc run lstm.sprnnx --input x.npy --state speech.state.safetensors
+  sprnnc run lstm.sprnnx --input x.npy --lengths 64,20
 
-The input is a float array [steps, batch, input size]. With --check the exit code is 3 if the
-error, ||y - reference|| / ||reference||, is above 1e-5 (fp32) or 1e-2 (fp16, bf16).
+The input is a float array [steps, batch, input size], of at most as many columns as were compiled.
+With --check the exit code is 3 if the error, ||y - reference|| / ||reference||, is above 1e-5 (fp32)
+or 1e-2 (fp16, bf16).
 """
 
 
@@ -55,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="states at the start, a .safetensors or .npz file, [batch, size] each (default: zeros)",
     )
+    parser.add_argument(
+        "--lengths",
+        metavar="N,N,...",
+        type=_lengths,
+        help="the steps of each column: past them its outputs are zero and its states stay (default: all)",
+    )
     parser.add_argument("--check", action="store_true", help="compare with the reference")
     parser.add_argument("--output", metavar="Y.npy", help="write y, float32 [steps, batch, output size]")
 
@@ -70,7 +78,15 @@ def run(args: argparse.Namespace) -> Exit:
     if args.output is not None:
         container.check_writable(Path(args.output))  # before the work, not after it
     with progress(f"running {args.artifact} on {args.device}"):
-        result = execute(artifact, x, state, device=args.device, check=args.check, seed=args.seed)
+        result = execute(
+            artifact,
+            x,
+            state,
+            lengths=args.lengths,
+            device=args.device,
+            check=args.check,
+            seed=args.seed,
+        )
     if args.output is not None:
         container.write_file(Path(args.output), container.array_bytes(_float32(result.y)))
     if result.note:
@@ -78,6 +94,13 @@ def run(args: argparse.Namespace) -> Exit:
     for name, value in _summary(result):
         print(f"{name:<8} {value}")
     return Exit.OK if result.error is None else _verdict(result.error, DType(artifact.manifest.dtype))
+
+
+def _lengths(text: str) -> list[int]:
+    try:
+        return [int(n) for n in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}': expected whole numbers, as in 64,20") from None
 
 
 def _float32(y: NDArray[Any]) -> NDArray[np.float32]:

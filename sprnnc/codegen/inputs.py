@@ -1,4 +1,4 @@
-"""Input products: one kernel each, with a functor that evaluates the operand at (t, b, k)."""
+"""Input products: one kernel each, with a functor that evaluates the operand at (column, k)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def input_product_model(recurrence: Recurrence, product: InputProduct, names: Na
             return local[name]
         if name in offsets:
             captured["x"] = Argument("const float*", "input", "x")
-            return f"input[((size_t)t * kBatch + b) * kInput + {offset(offsets[name])}k]"
+            return f"input[(size_t)column * kInput + {offset(offsets[name])}k]"
         if name in earlier:
             stack, part = earlier[name]
             captured[stack.name] = Argument("const float*", stack.name, stack.name)
-            return f"{stack.name}[((size_t)t * kBatch + b) * {stack.row_count} + {offset(part.first_row)}k]"
-        parameter = f"param_{names(name)}"  # not the bare name: it may be that of t, b, k or the weights
+            return f"{stack.name}[(size_t)column * {stack.row_count} + {offset(part.first_row)}k]"
+        parameter = f"param_{names(name)}"  # not the bare name: it may be that of k or the weights
         captured[name] = Argument("const float*", parameter, f"param_{name}")
         return f"{parameter}[k]"
 
@@ -42,6 +42,7 @@ def input_product_model(recurrence: Recurrence, product: InputProduct, names: Na
         Argument("const unsigned*", "weight", f"dense_{product.name}"),
         *captured.values(),
         Argument("float*", "product", product.name),
+        Argument("int", "batch", "$batch"),
         Argument("int", "steps", "$steps"),
     )
     return InputProductModel(

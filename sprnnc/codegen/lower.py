@@ -29,6 +29,7 @@ from sprnnc.schedule.choices import Activations, Encoding, Exchange, Tier, Unpac
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup
 
 _INPUTS_AHEAD = 4
+_RUNNING = "const bool running = t < ends[item % kGroups];  // past its length a column keeps its states"
 _STORAGE = {DType.FP32: "Float32", DType.FP16: "Float16", DType.BF16: "BFloat16"}
 
 
@@ -99,9 +100,8 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
     constants = [
         c("kThreads", choices.threads.value, "threads a block"),
         c("kWarps", choices.warps, "warps a block"),
-        c("kBatch", plan.batch, "batch columns"),
         c("kWidth", plan.width, "columns that one load of the operand serves"),
-        c("kGroups", plan.groups, "column groups: kGroups * kWidth >= kBatch"),
+        c("kGroups", plan.groups, f"groups of such columns, for a batch of {plan.batch} at most"),
         c("kInput", sum(v.space.size for v in recurrence.cell.inputs), "values of one input column"),
         c("kOutput", recurrence.output_space.size, "values of one output column"),
     ]
@@ -314,19 +314,20 @@ def _loops(
 def _final_loops(
     recurrence: Recurrence, spaces: dict[str, SpaceModel], fields: UnitFields
 ) -> tuple[SpaceLoop, ...]:
-    """What ends a step: the output is known, then the states advance."""
+    """What ends a step: the output is known, then the states advance; those of ended columns stay."""
     loops = []
     for space in recurrence.spaces:
         statements = []
         read = fields.reader(space.name)
         if space == recurrence.output_space:
             value = c_expression(recurrence.output, read)
-            statements.append(f"u.result = {value};")
+            statements.append(f"u.result = running ? {value} : 0.0f;")
         for state in recurrence.cell.states:
             if state.space == space:
-                statements.append(f"{read(state.name)} = {read(state.name + chr(39))};")
+                now = read(state.name)
+                statements.append(f"{now} = running ? {read(state.name + chr(39))} : {now};")
         if statements:
-            loops.append(SpaceLoop(spaces[space.name], tuple(statements)))
+            loops.append(SpaceLoop(spaces[space.name], (_RUNNING, *statements)))
     return tuple(loops)
 
 
@@ -372,7 +373,8 @@ def _arguments(recurrence: Recurrence, plan: Plan, names: Names) -> tuple[Argume
         if plan.choices.exchange.value is Exchange.BARRIER:
             arguments.append(a("unsigned*", "arrivals", "arrivals"))
         arguments.append(a("unsigned*", "status", "status"))
-    arguments.append(a("int", "steps", "$steps"))
+    arguments.append(a("const int*", "lengths", "lengths"))
+    arguments += [a("int", "batch", "$batch"), a("int", "first", "$first"), a("int", "steps", "$steps")]
     if plan.phases:
         arguments.append(a("unsigned long long", "budget_ns", "$budget_ns"))
     return (*arguments, *copy_arguments(plan))

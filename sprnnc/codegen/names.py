@@ -26,8 +26,9 @@ _RESERVED = frozenset(
     stdout unix warpSize
     sigmoid hyperbolic_tangent exponential relu softplus minimum maximum logf fabsf expf tanhf log1pf
     gather_registers gather_shared gather_streamed collect_bulk collect_lamport collect_complete
-    addressed arrivals batch_column budget_ns index input item lane main meanwhile operand output owned
-    position product recurrence result row shared slot status steps sums t u unit units warp weight
+    addressed arrivals batch batch_column budget_ns column ends first index input item lane lengths main
+    meanwhile operand output owned position product recurrence result row running shared slot status steps
+    sums t u unit units warp weight
     threadIdx blockIdx blockDim gridDim sprnn sprnn_sim std
     """.split()
 )

@@ -123,14 +123,14 @@ class UnitFields:
     def _product_at(self, p: InputProduct, rows: InputRows) -> str:
         """Where a unit's row of an input product lies, in step ``{t}``."""
         return (
-            f"{p.name}[((size_t){{t}} * kBatch + u.batch_column) * {p.row_count}"
+            f"{p.name}[((size_t){{t}} * batch + u.batch_column) * {p.row_count}"
             f" + {offset(rows.first_row)}u.unit]"
         )
 
     def _input_at(self, name: str) -> str:
         """Where a unit's value of an input lies, in step ``{t}``."""
         start = offset(self._offset(name))
-        return f"input[((size_t){{t}} * kBatch + u.batch_column) * kInput + {start}u.unit]"
+        return f"input[((size_t){{t}} * batch + u.batch_column) * kInput + {start}u.unit]"
 
     def _offset(self, name: str) -> int:
         """Where an input starts in the concatenation of all inputs."""

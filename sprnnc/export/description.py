@@ -12,9 +12,11 @@ from typing import Any, assert_never
 from sprnn_runtime.launch import (
     CALLERS,
     Argument,
+    Batch,
     Budget,
     Extent,
     FillStep,
+    First,
     KernelStep,
     Pointer,
     Step,
@@ -22,10 +24,10 @@ from sprnn_runtime.launch import (
     chunk_steps,
     extent,
 )
-from sprnn_runtime.layer import BUDGET_SPENT
 from sprnn_runtime.manifest import DEFAULT_BUDGET_NS, Buffer, Manifest, Role
+from sprnn_runtime.work import BUDGET_SPENT
 
-VERSION = (1, 0)
+VERSION = (1, 1)
 
 
 def describe(manifest: Manifest, cubin: str, files: Mapping[str, bytes]) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def _buffer(buffer: Buffer, files: Mapping[str, bytes]) -> dict[str, Any]:
     known = {
         "name": buffer.name,
         "role": buffer.role.value,
-        "owner": "caller" if buffer.role in CALLERS else "model",
+        "owner": "caller" if buffer.role in (*CALLERS, Role.LENGTHS) else "model",
         "dtype": buffer.dtype,
         "shape": list(buffer.shape),
         "bytes": _extent(extent(buffer)),
@@ -102,6 +104,10 @@ def _argument(argument: Argument) -> dict[str, Any]:
             return {"type": "int32", "value": "steps"}
         case Budget():
             return {"type": "uint64", "value": "budget_ns"}
+        case Batch():
+            return {"type": "int32", "value": "batch"}
+        case First():
+            return {"type": "int32", "value": "first"}
         case _:
             assert_never(argument)
 

@@ -10,17 +10,19 @@ from sprnn_runtime.launch import (
     CALLERS,
     WORK,
     Argument,
+    Batch,
     Budget,
     Extent,
     FillStep,
+    First,
     KernelStep,
     Pointer,
     Steps,
     chunk_steps,
     extent,
 )
-from sprnn_runtime.layer import BUDGET_SPENT
 from sprnn_runtime.manifest import DEFAULT_BUDGET_NS, Buffer, Fill, Manifest, Role
+from sprnn_runtime.work import BUDGET_SPENT
 
 from sprnnc.artifact import Artifact
 from sprnnc.diagnostics import fail
@@ -115,6 +117,7 @@ def lower_to_export(artifact: Artifact, blob: Blob, *, embed: bool) -> ExportMod
         work=tuple(_work(b) for b in manifest.buffers if b.role in WORK or b.role is Role.STATE),
         status=_status(manifest),
         unused=tuple(n for n in ("x", "y") if not any(f"&{n}" in k.arguments for k in launches)),
+        lengths=tuple(b.name for b in manifest.buffers if b.role is Role.LENGTHS),
         fills=tuple(_fill(s, manifest) for s in steps if isinstance(s, FillStep)),
         launches_of_chunk=launches,
     )
@@ -189,6 +192,10 @@ def _argument(argument: Argument, manifest: Manifest) -> str:
             return "steps"
         case Budget():
             return "m->budget_ns"
+        case Batch():
+            return "batch"
+        case First():
+            return "first"
         case _:
             assert_never(argument)
 

@@ -85,6 +85,7 @@ class ExportModel:
     ``embedded``: lines of weights inside the source, none where they lie beside it. ``x_step`` and
     ``y_step``: values from one step of the caller's arrays to the next. ``unused``: parameters of a chunk
     that no kernel takes.
+    ``lengths``: the pointer that the caller may set, none where kernels take no lengths.
     """
 
     name: str
@@ -115,6 +116,7 @@ class ExportModel:
     work: tuple[WorkPart, ...]
     status: StatusPart | None
     unused: tuple[str, ...]
+    lengths: tuple[str, ...]
     fills: tuple[FillCall, ...]
     launches_of_chunk: tuple[LaunchCall, ...]
 

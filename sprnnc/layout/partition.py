@@ -40,10 +40,6 @@ class SpacePartition:
     block: IntArray
     local: IntArray
 
-    @property
-    def units_per_block(self) -> int:
-        return int(self.unit.shape[1])
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Partition:

@@ -44,25 +44,30 @@ class PlanInterpreter:
             if f"param_{v.name}" in packed
         }
 
-    def run(self, x: FloatArray, state: Mapping[str, FloatArray]) -> tuple[FloatArray, dict[str, FloatArray]]:
+    def run(
+        self, x: FloatArray, state: Mapping[str, FloatArray], lengths: NDArray[np.int32] | None = None
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
         """x [T, B, I], states [B, size] -> y [T, B, O] and the states after the last step, float32.
 
+        B is at most the plan's. ``lengths`` [B]: past its length a column's y is zero and its states stay.
         NaN and Inf flow through as IEEE 754 says, without warnings.
         """
         with np.errstate(all="ignore"):
-            return self._run(x, state)
+            return self._run(x, state, np.full(x.shape[1], len(x)) if lengths is None else lengths)
 
     def _run(
-        self, x: FloatArray, state: Mapping[str, FloatArray]
+        self, x: FloatArray, state: Mapping[str, FloatArray], lengths: NDArray[Any]
     ) -> tuple[FloatArray, dict[str, FloatArray]]:
         cell = self._recurrence.cell
         states = {s.name: np.ascontiguousarray(state[s.name].T, dtype=np.float32) for s in cell.states}
         outputs = []
-        for x_t in x:
+        for t, x_t in enumerate(x):
+            running = t < lengths
             environment = self._inputs(x_t.T.astype(np.float32)) | self._params | states
-            self._step(environment)
-            outputs.append(np.asarray(evaluate(self._recurrence.output, environment)).T)
-            states = {s.name: environment[f"{s.name}'"] for s in cell.states}
+            self._step(environment, len(x_t))
+            outputs.append(np.where(running, evaluate(self._recurrence.output, environment), 0).T)
+            after = {s.name: environment[f"{s.name}'"] for s in cell.states}
+            states = {name: np.where(running, after[name], states[name]) for name in states}
         shape = (len(x), x.shape[1], self._recurrence.output_space.size)
         y = np.stack(outputs).astype(np.float32) if outputs else np.zeros(shape, np.float32)
         return y, {name: value.T.copy() for name, value in states.items()}
@@ -89,23 +94,22 @@ class PlanInterpreter:
                 environment[part.name] = known[part.name] = rows
         return environment
 
-    def _step(self, environment: Environment) -> None:
+    def _step(self, environment: Environment, columns: int) -> None:
         """Evaluates one step; adds every equation's value to ``environment``."""
-        self._equations(0, environment)
+        self._equations(0, environment, columns)
         for phase, plan in zip(self._recurrence.phases, self._plan.phases, strict=True):
-            self._products(phase, plan, self._operand(phase, plan, environment), environment)
-            self._equations(phase.index, environment)
+            self._products(phase, plan, self._operand(phase, plan, environment, columns), environment)
+            self._equations(phase.index, environment, columns)
 
-    def _equations(self, level: int, environment: Environment) -> None:
-        columns = self._plan.batch
+    def _equations(self, level: int, environment: Environment, columns: int) -> None:
         for e in self._recurrence.equations:
             if e.level == level:
                 value = np.asarray(evaluate(e.equation.value, environment), np.float32)
                 environment[e.equation.target] = np.broadcast_to(value, (e.equation.space.size, columns))
 
-    def _operand(self, phase: Phase, plan: PhasePlan, environment: Environment) -> FloatArray:
+    def _operand(self, phase: Phase, plan: PhasePlan, environment: Environment, columns: int) -> FloatArray:
         """The exchanged vectors, rounded, at their positions, and the null positions: [positions, B]."""
-        operand = np.zeros((plan.positions, self._plan.batch), np.float32)
+        operand = np.zeros((plan.positions, columns), np.float32)
         for v in phase.published:
             unit, position = self._packed[f"units_{v.space.name}"].swapaxes(0, 1)
             owned = unit >= 0
@@ -116,7 +120,7 @@ class PlanInterpreter:
     def _products(self, phase: Phase, plan: PhasePlan, operand: FloatArray, environment: Environment) -> None:
         """Evaluates every product, rank by rank, slot by slot; each lane group keeps its unit's total."""
         for product in phase.products:
-            environment[product.name] = np.zeros((product.rows.size, self._plan.batch), np.float32)
+            environment[product.name] = np.zeros((product.rows.size, operand.shape[1]), np.float32)
         first = 0
         for group in plan.row_groups:
             product = phase.products[group.product]

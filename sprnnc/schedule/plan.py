@@ -142,10 +142,6 @@ class Plan:
         return self.choices.column_width.value
 
     @property
-    def padded_batch(self) -> int:
-        return self.groups * self.width
-
-    @property
     def row_bytes(self) -> int:
         """Bytes of one operand position."""
         return self.width * self.dtype.size_bytes

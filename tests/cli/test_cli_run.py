@@ -101,7 +101,7 @@ def test_steps_below_one_are_refused(sprnnc, artifact, steps):
         (np.zeros((5, 2, 4), np.int64), "x.npy holds int64, expected float32"),
         (np.zeros((5, 2, 4), np.complex64), "x.npy holds complex64, expected float32"),
         (np.zeros((5, 2, 3), np.float32), "input has shape [5, 2, 3], expected [T, 2, 4]"),
-        (np.zeros((5, 1, 4), np.float32), "input has shape [5, 1, 4], expected [T, 2, 4]"),
+        (np.zeros((5, 3, 4), np.float32), "input has shape [5, 3, 4], expected [T, 2, 4]"),
         (np.zeros(4, np.float32), "input has shape [4], expected [T, 2, 4]"),
         (np.zeros((0, 2, 4), np.float32), "input has no time steps"),
     ],
@@ -252,3 +252,11 @@ def test_states_at_the_start_come_from_a_file(sprnnc, artifact, tmp_path):
     np.savez(tmp_path / "s.npz", h=np.ones((2, 8), np.int32))
     assert "error[E306]" in sprnnc("run", artifact, "--state", "s.npz").err
     assert "error[E302]" in sprnnc("run", artifact, "--state", "none.npz").err
+
+
+def test_lengths_end_columns(sprnnc, artifact):
+    command = ("run", artifact, "--steps", "6", "--device", "plan", "--output", "y.npy", "--check")
+    assert sprnnc(*command, "--lengths", "6,2").code == 0
+    y = np.load("y.npy", allow_pickle=False)
+    assert y[:, 0].any() and y[1, 1].any() and not y[2:, 1].any()
+    assert "expected whole numbers, as in 64,20" in sprnnc(*command, "--lengths", "6;2").err

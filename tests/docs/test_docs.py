@@ -66,6 +66,15 @@ def test_devices_commands_run_and_predict_the_link(folder: Path, capsys: pytest.
     assert re.search(r"^  link +0\.6", printed, re.M) and "over links" in printed
 
 
+def test_running_commands_and_python_run(folder: Path) -> None:
+    page = (ROOT / "docs/running.md").read_text(encoding="utf-8")
+    for line in "".join(blocks(page, "sh")).splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "sprnnc"
+        assert main(arguments) == 0, line
+    exec("".join(blocks(page, "python")), {})
+
+
 def test_export_page_names_real_functions(folder: Path) -> None:
     assert main("compile examples/lstm.sprnn --random-weights 1 -o lstm.sprnnx".split()) == 0
     assert main("export lstm.sprnnx -o c".split()) == 0

@@ -32,7 +32,9 @@ def cubin(artifact: sprnnc.Artifact, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def launch_by_description(folder: Path, source: str, x: np.ndarray) -> np.ndarray:
+def launch_by_description(
+    folder: Path, source: str, x: np.ndarray, lengths: np.ndarray | None = None
+) -> np.ndarray:
     """Runs x [T, B, I] by what ``*.json`` says and nothing else; the simulator stands in for the cubin."""
     (path,) = folder.glob("*.json")
     about = json.loads(path.read_text())
@@ -56,8 +58,11 @@ def launch_by_description(folder: Path, source: str, x: np.ndarray) -> np.ndarra
     for first in range(0, len(x), longest):
         count = min(longest, len(x) - first)
         values = {"steps": np.int32(count), "budget_ns": np.uint64(1 << 62)}
+        values |= {"batch": np.int32(about["batch"]), "first": np.int32(first)}
 
         def value(argument: dict[str, Any], first: int = first, values: dict[str, Any] = values) -> Any:
+            if argument.get("buffer") == "lengths":
+                return np.uint64(0) if lengths is None else lengths
             if argument["type"] == "pointer":
                 return memory[argument["buffer"]][first * argument["step_bytes"] :]
             assert argument["type"] == values[argument["value"]].dtype.name
@@ -85,7 +90,10 @@ def test_the_description_alone_is_enough_to_launch(artifact: sprnnc.Artifact, cu
     x = np.random.default_rng(2).standard_normal((12, 2, 10)).astype(np.float32)
     with open_layer(artifact.loaded(), "sim") as layer:
         expected, _ = layer(x)
-    np.testing.assert_array_equal(launch_by_description(cubin, artifact.kernel_source, x), expected)
+        ended, _ = layer(x, lengths=[12, 7])
+    source, lengths = artifact.kernel_source, np.array([12, 7], np.int32)
+    np.testing.assert_array_equal(launch_by_description(cubin, source, x), expected)
+    np.testing.assert_array_equal(launch_by_description(cubin, source, x, lengths), ended)
 
 
 def test_the_cubin_is_the_artifact_s_own(artifact: sprnnc.Artifact, cubin: Path) -> None:

@@ -21,7 +21,8 @@ from sprnnc.export.source_form import render, source_files
 from sprnnc.export.weights import pack
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not in PATH")
-FUNCTIONS = "create destroy error_text finish get_state last_message run set_budget_ns set_state state_values"
+FUNCTIONS = "create destroy error_text finish get_state last_message run "
+FUNCTIONS += "set_budget_ns set_lengths set_state state_values"
 
 
 @pytest.fixture(scope="module")

@@ -188,6 +188,18 @@ int main() {
   EXPECT(lstm_set_state(a, lstm_STATE_c, nullptr, nullptr) == lstm_OK);
   EXPECT(lstm_run(a, x.data(), yb.data(), 12, nullptr) == lstm_OK);
   EXPECT(memcmp(ya.data(), yb.data(), sizeof(float) * ya.size()) == 0);
+  // lengths count from the first step of a run, whatever its launches: the second column ends after 4 of 12
+  std::vector<float> yl(ya);
+  const int lengths[] = {12, 4};
+  EXPECT(lstm_set_lengths(a, lengths) == lstm_OK);
+  EXPECT(lstm_set_state(a, lstm_STATE_h, nullptr, nullptr) == lstm_OK);
+  EXPECT(lstm_set_state(a, lstm_STATE_c, nullptr, nullptr) == lstm_OK);
+  EXPECT(lstm_run(a, x.data(), yl.data(), 12, nullptr) == lstm_OK);
+  for (int i = 0; i < 12 * 2 * 40; ++i) EXPECT(yl[i] == (i / 40 % 2 == 1 && i / 80 >= 4 ? 0.0f : ya[i]));
+  EXPECT(lstm_get_state(a, lstm_STATE_h, h.data(), nullptr) == lstm_OK);
+  EXPECT(memcmp(&h[40], &ya[3 * 80 + 40], sizeof(float) * 40) == 0);
+  EXPECT(lstm_set_lengths(a, nullptr) == lstm_OK);
+  EXPECT(lstm_set_lengths(nullptr, lengths) == lstm_BAD_ARGUMENT);
   // wrong arguments
   EXPECT(lstm_run(a, x.data(), ya.data(), 0, nullptr) == lstm_BAD_ARGUMENT);
   EXPECT(lstm_run(a, nullptr, ya.data(), 1, nullptr) == lstm_BAD_ARGUMENT);

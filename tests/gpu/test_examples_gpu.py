@@ -128,7 +128,7 @@ def test_a_spent_budget_is_an_error_that_names_the_place() -> None:
         "publish<Storage, kWidth>(slot,", "if (!(blockIdx.x == 1 && t == 5)) publish<Storage, kWidth>(slot,"
     )
     assert broken != artifact.kernel_source
-    from sprnn_runtime.layer import Loaded
+    from sprnn_runtime.loaded import Loaded
 
     from sprnnc.build.nvrtc import build_cubin
 

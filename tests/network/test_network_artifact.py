@@ -177,7 +177,7 @@ def test_a_network_that_is_not_that_of_its_manifest_is_refused(
 
 
 def test_a_runtime_without_networks_refuses_the_file_in_words(path: Path) -> None:
-    from sprnn_runtime.layer import read
+    from sprnn_runtime.loaded import read
 
     with pytest.raises(ArtifactError, match=r"E603.*kernel\.cu"):
         read(path.read_bytes(), "small.sprnnx")

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from small_network import BATCH
 from sprnn_runtime import InputError, Layer, Network, WaitTimeout
+from sprnn_runtime.enqueue import Call
 from sprnn_runtime.network import open_network
 from sprnn_runtime.sim_device import SimDevice
+from sprnn_runtime.work import Work
 
 import sprnnc
 
@@ -189,17 +191,35 @@ def test_a_wait_that_spent_its_budget_names_the_layer(
 ) -> None:
     network = open_network(artifact.loaded(), "sim")
     part = network._parts[layer]
-    enqueue = part._enqueue
+    enqueue = part._launcher.enqueue
     seen: list[int] = []
 
-    def fail_in_second_chunk(memory: Any, first: int, steps: int, budget_ns: int | None) -> None:
-        enqueue(memory, first, steps, budget_ns)
+    def fail_in_second_chunk(work: Work, call: Call, first: int, steps: int) -> None:
+        enqueue(work, call, first, steps)
         seen.append(first)
         if len(seen) == 2:
-            part._memory["status"][:16] = np.array([1, 4, 2, 1], np.uint32).view(np.uint8)
+            work.memory["status"][:16] = np.array([1, 4, 2, 1], np.uint32).view(np.uint8)
 
-    monkeypatch.setattr(part, "_enqueue", fail_in_second_chunk)
+    monkeypatch.setattr(part._launcher, "enqueue", fail_in_second_chunk)
     with pytest.raises(WaitTimeout, match=rf"layer '{layer}': block 4 waited .* in step 5 ") as error:
         network(x)
     assert (error.value.layer, error.value.step) == (layer, 5)
     assert len(seen) == 2  # the third chunk would have cleared the word
+
+
+def test_what_only_a_layer_takes_is_refused(
+    artifact: sprnnc.NetworkArtifact, network: Network, x: np.ndarray
+) -> None:
+    with pytest.raises(InputError, match=r"E604.*a network of layers takes no lengths"):
+        network(x, lengths=[1] * BATCH)
+    with pytest.raises(InputError, match=r"E604.*a network of layers takes no stream"):
+        network(x, stream=1)
+    with pytest.raises(InputError, match=r"E604.*a network of layers does not stream"):
+        network.stream()
+    with pytest.raises(InputError, match=rf"1 columns, and this artifact runs {BATCH} only"):
+        network(x[:, :1])
+    for device in ("sim", "plan", "reference"):
+        with pytest.raises(sprnnc.CompileError, match=r"E604.*a network of layers takes no lengths"):
+            sprnnc.execute(artifact, x, lengths=[1] * BATCH, device=device)
+        with pytest.raises(sprnnc.CompileError, match="E604"):
+            sprnnc.execute(artifact, x[:, :1], device=device)

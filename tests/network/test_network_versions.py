@@ -1,6 +1,6 @@
 """A network that was kept as its version wrote it still runs, here and where the format goes on.
 
-Where ``program.VERSION`` is bumped, keep another, with the version in its name:
+Where ``manifest.VERSION`` is bumped, keep another, with the version in its name:
 
     sprnnc compile tests/network/kept/pair.sprnn --random-weights 1 --batch 2 -o pair_1_2.sprnnx
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sprnn_runtime
-from sprnn_runtime import container, program
+from sprnn_runtime import container, manifest
 
 KEPT = sorted((Path(__file__).parent / "kept").glob("*.sprnnx"))
 
@@ -38,7 +38,7 @@ def equations(members: dict[str, bytes], x: np.ndarray) -> np.ndarray:
 
 
 def test_there_is_one_of_this_version() -> None:
-    assert any(p.stem.endswith("_{}_{}".format(*program.VERSION)) for p in KEPT)
+    assert any(p.stem.endswith("_{}_{}".format(*manifest.VERSION)) for p in KEPT)
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda p: p.stem)

@@ -22,7 +22,7 @@ from numpy.lib import format as npy
 from small_layer import compile_lstm
 from sprnn_runtime import container
 from sprnn_runtime.errors import ArtifactError, SprnnError
-from sprnn_runtime.layer import read
+from sprnn_runtime.loaded import read
 
 import sprnnc
 

@@ -14,7 +14,8 @@ import pytest
 import sprnn_runtime.cuda_device as cuda_device
 from fake_driver import FakeDriver
 from sprnn_runtime import DeviceError, Layer, Unavailable
-from sprnn_runtime.layer import Loaded, open_layer
+from sprnn_runtime.layer import open_layer
+from sprnn_runtime.loaded import Loaded
 
 import sprnnc
 

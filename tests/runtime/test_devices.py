@@ -112,3 +112,19 @@ def test_a_layer_of_a_network_has_one_device() -> None:
     source = EXAMPLES / "models/residual.sprnn"
     with pytest.raises(sprnnc.CompileError, match=r"E404.*devices = 2 in a network cannot be"):
         sprnnc.compile(source, random_weights=1, target="sim", schedule={"devices": 2})
+
+
+def test_streams_and_lengths_are_those_of_one_device(artifact: sprnnc.Artifact, path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((6, 2, 16)).astype(np.float32)
+    one = sprnnc.compile(EXAMPLES / "lstm.sprnn", random_weights=1, batch=2, target="sim").loaded()
+    with sprnn_runtime.load(path, "sim") as two, sprnn_runtime.layer.open_layer(one, "sim") as single:
+        y, state = two(x, lengths=[6, 2])
+        expected, after = single(x, lengths=[6, 2])
+        np.testing.assert_allclose(y, expected, atol=1e-6)
+        np.testing.assert_allclose(state["h"], after["h"], atol=1e-6)
+        whole, after = two(x)
+        stream = two.stream()
+        np.testing.assert_array_equal(
+            np.concatenate([stream(part) for part in (x[:1], x[1:5], x[5:])]), whole
+        )
+        np.testing.assert_array_equal(stream.state["c"], after["c"])

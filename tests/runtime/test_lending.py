@@ -41,7 +41,7 @@ class BorrowingSim(SimDevice):
     def accepts(self, array: Any) -> bool:
         return isinstance(array, np.ndarray)
 
-    def borrow(self, array: Any, shape: tuple[int, ...]) -> np.ndarray:
+    def borrow(self, array: Any, shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
         if array.shape != shape:
             raise InputError("E604", "wrong shape")
         memory = np.ascontiguousarray(array, np.float32).reshape(-1).view(np.uint8)

@@ -102,7 +102,7 @@ class MultiplyingSim(SimDevice):
 
     def __init__(self, library: PlayedLibrary, *args: Any) -> None:
         super().__init__(*args)
-        self.gemm = VendorGemm(library, 0, 0)
+        self.gemm = VendorGemm(library)
 
     def multiplies(self, gemm: Gemm, *, exact: bool) -> bool:
         self.gemm.prepare(self._kind(gemm, exact))
@@ -112,7 +112,7 @@ class MultiplyingSim(SimDevice):
         weight, operand, product, columns = memory
         first = operand.ctypes.data + 4 * gemm.first
         kind = self._kind(gemm, exact)
-        self.gemm.multiply(kind, weight.ctypes.data, first, product.ctypes.data, columns)
+        self.gemm.multiply(kind, weight.ctypes.data, first, product.ctypes.data, columns, 0, 0)
 
     @staticmethod
     def _kind(gemm: Gemm, exact: bool) -> Product:
@@ -146,36 +146,36 @@ def test_a_layer_with_a_library_equals_the_one_without(cell: str, dtype: str) ->
 
 def test_an_operand_that_begins_anywhere_is_told_to_the_library() -> None:
     played = PlayedLibrary()
-    gemm, kind = VendorGemm(played, 0, 0), Product(2, 3, 4, 5, True)
+    gemm, kind = VendorGemm(played), Product(2, 3, 4, 5, True)
     gemm.prepare(kind)
     assert sorted(played.alignments) == [4, 16]
 
 
 def test_what_no_algorithm_serves_is_an_error_before_any_product() -> None:
     with pytest.raises(OSError, match="no algorithm"):
-        VendorGemm(PlayedLibrary(refusing=True), 0, 0).prepare(Product(2, 3, 4, 5, False))
+        VendorGemm(PlayedLibrary(refusing=True)).prepare(Product(2, 3, 4, 5, False))
 
 
 def test_a_gpu_without_room_for_a_workspace_keeps_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(cuda_device.CudaDevice):
         def __init__(self) -> None:
-            self._stream = 0
+            self._stream, self._workspaces = 0, {}
 
         def allocate(self, size_bytes: int) -> cuda_device.GpuMemory:
             raise DeviceError("E613", f"cannot allocate {size_bytes} bytes of GPU memory")
 
     monkeypatch.setattr(cuda_device, "find_library", PlayedLibrary)
-    assert Full()._open_gemm() == (None, None)
+    assert Full()._open_gemm() is None
 
 
 def test_every_object_is_destroyed_but_those_of_kept_calls() -> None:
     played = PlayedLibrary()
-    gemm, kind = VendorGemm(played, 0, 0), Product(2, 3, 4, 4, True)
+    gemm, kind = VendorGemm(played), Product(2, 3, 4, 4, True)
     gemm.prepare(kind)
     memory = np.zeros(4096, np.float32)
     for columns in range(1, 100):
         at = memory.ctypes.data
-        gemm.multiply(kind, at, at, at + 4096, columns)
+        gemm.multiply(kind, at, at, at + 4096, columns, 0, 0)
     assert len(played.objects) <= 1 + 4 * 64
     gemm.close()
     assert set(played.objects.values()) <= {None}

@@ -3,7 +3,7 @@
 ``kept/`` holds one artifact for each minor version of the format, as it was written then. Where the version
 is bumped, add another, with the version in its name:
 
-    sprnnc compile tests/runtime/kept/fed.sprnn --random-weights 1 --batch 2 -o fed_1_1.sprnnx
+    sprnnc compile tests/runtime/kept/fed.sprnn --random-weights 1 --batch 2 -o fed_1_2.sprnnx
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ import numpy as np
 import pytest
 import sprnn_runtime
 from sprnn_runtime import container, manifest
-from sprnn_runtime.errors import ArtifactError
-from sprnn_runtime.layer import open_layer, read
+from sprnn_runtime.errors import ArtifactError, InputError
+from sprnn_runtime.layer import open_layer
+from sprnn_runtime.loaded import read
 
 import sprnnc
 
+BEFORE_LENGTHS = ("fed_1_1", "ring_1_0")
 KEPT = sorted((Path(__file__).parent / "kept").glob("*.sprnnx"))
 STEPS, BATCH, SIZE = 12, 2, 12
 
@@ -88,6 +90,18 @@ def test_one_that_was_kept_runs(kept: Path) -> None:
     assert kept.stem.endswith("_{}_{}".format(*about["version"]))
     assert members["kernel.sm_90.cubin"].startswith(b"\x7fELF")
     assert_runs(kept.read_bytes())
+
+
+@pytest.mark.parametrize("name", BEFORE_LENGTHS)
+def test_one_from_before_lengths_refuses_them_and_fewer_columns(name: str) -> None:
+    data = (Path(__file__).parent / "kept" / f"{name}.sprnnx").read_bytes()
+    x = np.zeros((STEPS, BATCH, SIZE), np.float32)
+    with open_layer(read(data, "here"), "sim") as layer:
+        with pytest.raises(InputError, match="takes no lengths") as refused:
+            layer(x, lengths=[3] * BATCH)
+        assert refused.value.help.startswith("compile it again")
+        with pytest.raises(InputError, match=f"1 columns, and this artifact runs {BATCH} only"):
+            layer(x[:, :1])
 
 
 def test_one_that_was_kept_runs_in_a_newer_runtime(kept: Path, bumped: tuple[int, int]) -> None:

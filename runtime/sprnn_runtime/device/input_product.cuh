@@ -1,19 +1,18 @@
-// Products of the inputs, for all steps at once: out[t][b][row] = sum_k weight[row][k] * operand(t, b, k).
+// Products of the inputs, for all steps at once: out[column][row] = sum_k weight[row][k] * operand(column, k).
 #pragma once
 
 namespace sprnn {
 
-// One tile of 64 rows x 64 columns (t * BATCH + b) a block at a time: 256 threads, 4 x 4 sums each.
+// One tile of 64 rows x 64 columns (batch columns of every step) a block at a time: 256 threads, 4 x 4 sums each.
 // `weight` holds Storage bits, two to a word for 16-bit types, rows padded to whole words.
-template <class Storage, int ROWS, int COLS, int BATCH, class OperandAt>
+template <class Storage, int ROWS, int COLS, class OperandAt>
 __device__ __forceinline__ void input_product(const unsigned* weight, OperandAt operand_at,
-                                              float* out, int steps) {
+                                              float* out, int columns) {
   constexpr int TILE = 64, DEPTH = 16, SIDE = 4, LINE = TILE + SIDE;  // lines are padded against bank conflicts
   constexpr int row_words = (COLS + Storage::columns_per_word - 1) / Storage::columns_per_word;
   SPRNN_DYNAMIC_SHARED(shared);
   float(*weight_tile)[LINE] = reinterpret_cast<float(*)[LINE]>(shared);  // [k][row]
   float(*operand_tile)[LINE] = weight_tile + DEPTH;                     // [k][column]
-  const int columns = steps * BATCH;
   const int row_tiles = (ROWS + TILE - 1) / TILE;
   const int tiles = row_tiles * ((columns + TILE - 1) / TILE);
   const int my_rows = threadIdx.x % (TILE / SIDE) * SIDE, my_columns = threadIdx.x / (TILE / SIDE) * SIDE;
@@ -28,7 +27,7 @@ __device__ __forceinline__ void input_product(const unsigned* weight, OperandAt 
           const unsigned word = weight[row * row_words + k / Storage::columns_per_word];
           w = Storage::decode(Storage::columns_per_word == 1 ? word : (word >> (16 * (k % 2))) & 0xFFFFu);
         }
-        if (column < columns && k < COLS) v = operand_at(column / BATCH, column % BATCH, k);
+        if (column < columns && k < COLS) v = operand_at(column, k);
         weight_tile[i % DEPTH][i / DEPTH] = w;
         operand_tile[i % DEPTH][i / DEPTH] = v;
       }

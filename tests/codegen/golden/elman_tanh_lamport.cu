@@ -35,9 +35,8 @@ using namespace sprnn;
 
 constexpr int kThreads = 64;  // threads a block
 constexpr int kWarps = 2;  // warps a block
-constexpr int kBatch = 3;  // batch columns
 constexpr int kWidth = 4;  // columns that one load of the operand serves
-constexpr int kGroups = 1;  // column groups: kGroups * kWidth >= kBatch
+constexpr int kGroups = 1;  // groups of such columns, for a batch of 3 at most
 constexpr int kInput = 16;  // values of one input column
 constexpr int kOutput = 64;  // values of one output column
 constexpr int kInputsAhead = 4;  // steps before its use that an input is brought into L2
@@ -60,15 +59,15 @@ using Sums = FloatSums<Storage, kWidth, kGroups>;
 // inputs_1 = [W] @ x, for all steps before the loop begins.
 struct OperandOf_inputs_1 {
   const float* input;
-  __device__ __forceinline__ float operator()(int t, int b, int k) const {
-    return input[((size_t)t * kBatch + b) * kInput + k];
+  __device__ __forceinline__ float operator()(int column, int k) const {
+    return input[(size_t)column * kInput + k];
   }
 };
 
 extern "C" __global__ void __launch_bounds__(256)
-product_of_inputs_1(const unsigned* weight, const float* input, float* product, int steps) {
+product_of_inputs_1(const unsigned* weight, const float* input, float* product, int batch, int steps) {
   const OperandOf_inputs_1 operand{input};
-  input_product<Storage, 64, 16, kBatch>(weight, operand, product, steps);
+  input_product<Storage, 64, 16>(weight, operand, product, steps * batch);
 }
 
 // What a lane keeps, from step to step, of one unit of H and one batch column.
@@ -93,6 +92,9 @@ recurrence(
     float* output,
     unsigned* exchange_1,
     unsigned* status,
+    const int* lengths,
+    int batch,
+    int first,
     int steps,
     unsigned long long budget_ns) {
   SPRNN_DYNAMIC_SHARED(shared);
@@ -101,6 +103,14 @@ recurrence(
   const int warp = __shfl_sync(0xFFFFFFFFu, threadIdx.x / 32, 0);  // the same in all lanes, which the compiler now knows
   int lane = threadIdx.x % 32;
   opaque(lane);  // stays in its register, and is not read from a slow special one again
+
+  // The steps of this launch that each of a lane's columns takes: all, or those up to its length.
+  int ends[kGroups];
+#pragma unroll
+  for (int group = 0; group < kGroups; ++group) {
+    const int column = group * kWidth + lane % kWidth;
+    ends[group] = column >= batch ? 0 : lengths ? lengths[column] - first : steps;
+  }
 
   // Phase 1: U @ h. The weights move onto the chip once.
   unsigned* operand_1 = reinterpret_cast<unsigned*>(shared + 0);
@@ -130,7 +140,7 @@ recurrence(
     u.unit = lane % kLanesH < kWidth ? row[0] : -1;
     u.batch_column = item % kGroups * kWidth + lane % kWidth;
     u.position = row[16];
-    u.owned = u.unit >= 0 && u.batch_column < kBatch;
+    u.owned = u.unit >= 0 && u.batch_column < batch;
     u.b = u.owned ? b[u.unit] : 0.0f;
     u.h = u.owned ? state_h[u.batch_column * 64 + u.unit] : 0.0f;
   }
@@ -156,15 +166,15 @@ recurrence(
           #pragma unroll
           for (int item = 0; item < 1; ++item) {
             const UnitH& u = units_of_H[item];
-            if (u.owned) output[((size_t)(t - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
+            if (u.owned) output[((size_t)(t - 1) * batch + u.batch_column) * kOutput + u.unit] = u.result;
           }
         }
         #pragma unroll
         for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
           UnitH& u = units_of_H[item];
-          u.W_x = u.owned ? inputs_1[((size_t)t * kBatch + u.batch_column) * 64 + u.unit] : 0.0f;
+          u.W_x = u.owned ? inputs_1[((size_t)t * batch + u.batch_column) * 64 + u.unit] : 0.0f;
           if (u.owned && t + kInputsAhead < steps) {
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * kBatch + u.batch_column) * 64 + u.unit]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * batch + u.batch_column) * 64 + u.unit]);
           }
         }
       };
@@ -198,14 +208,15 @@ recurrence(
 #pragma unroll
     for (int item = 0; item < 1; ++item) {
       UnitH& u = units_of_H[item];
-      u.result = u.h_next;
-      u.h = u.h_next;
+      const bool running = t < ends[item % kGroups];  // past its length a column keeps its states
+      u.result = running ? u.h_next : 0.0f;
+      u.h = running ? u.h_next : u.h;
     }
   }
   #pragma unroll
   for (int item = 0; item < 1; ++item) {
     const UnitH& u = units_of_H[item];
-    if (u.owned) output[((size_t)(steps - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
+    if (u.owned) output[((size_t)(steps - 1) * batch + u.batch_column) * kOutput + u.unit] = u.result;
   }
 
 #pragma unroll

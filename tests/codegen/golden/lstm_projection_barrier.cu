@@ -41,9 +41,8 @@ using namespace sprnn;
 
 constexpr int kThreads = 64;  // threads a block
 constexpr int kWarps = 2;  // warps a block
-constexpr int kBatch = 3;  // batch columns
 constexpr int kWidth = 4;  // columns that one load of the operand serves
-constexpr int kGroups = 1;  // column groups: kGroups * kWidth >= kBatch
+constexpr int kGroups = 1;  // groups of such columns, for a batch of 3 at most
 constexpr int kInput = 16;  // values of one input column
 constexpr int kOutput = 32;  // values of one output column
 constexpr int kInputsAhead = 4;  // steps before its use that an input is brought into L2
@@ -75,15 +74,15 @@ using Sums = FloatSums<Storage, kWidth, kGroups>;
 // inputs_1 = [Wi; Wf; Wg; Wo] @ x, for all steps before the loop begins.
 struct OperandOf_inputs_1 {
   const float* input;
-  __device__ __forceinline__ float operator()(int t, int b, int k) const {
-    return input[((size_t)t * kBatch + b) * kInput + k];
+  __device__ __forceinline__ float operator()(int column, int k) const {
+    return input[(size_t)column * kInput + k];
   }
 };
 
 extern "C" __global__ void __launch_bounds__(256)
-product_of_inputs_1(const unsigned* weight, const float* input, float* product, int steps) {
+product_of_inputs_1(const unsigned* weight, const float* input, float* product, int batch, int steps) {
   const OperandOf_inputs_1 operand{input};
-  input_product<Storage, 256, 16, kBatch>(weight, operand, product, steps);
+  input_product<Storage, 256, 16>(weight, operand, product, steps * batch);
 }
 
 // What a lane keeps, from step to step, of one unit of R and one batch column.
@@ -125,6 +124,9 @@ recurrence(
     unsigned* exchange_2,
     unsigned* arrivals,
     unsigned* status,
+    const int* lengths,
+    int batch,
+    int first,
     int steps,
     unsigned long long budget_ns) {
   SPRNN_DYNAMIC_SHARED(shared);
@@ -133,6 +135,14 @@ recurrence(
   const int warp = __shfl_sync(0xFFFFFFFFu, threadIdx.x / 32, 0);  // the same in all lanes, which the compiler now knows
   int lane = threadIdx.x % 32;
   opaque(lane);  // stays in its register, and is not read from a slow special one again
+
+  // The steps of this launch that each of a lane's columns takes: all, or those up to its length.
+  int ends[kGroups];
+#pragma unroll
+  for (int group = 0; group < kGroups; ++group) {
+    const int column = group * kWidth + lane % kWidth;
+    ends[group] = column >= batch ? 0 : lengths ? lengths[column] - first : steps;
+  }
 
   // Phase 1: Ui @ h; Uf @ h; Ug @ h; Uo @ h. The weights move onto the chip once.
   unsigned* operand_1 = reinterpret_cast<unsigned*>(shared + 0);
@@ -180,7 +190,7 @@ recurrence(
     u.unit = lane % kLanesR < kWidth ? row[0] : -1;
     u.batch_column = item % kGroups * kWidth + lane % kWidth;
     u.position = row[8];
-    u.owned = u.unit >= 0 && u.batch_column < kBatch;
+    u.owned = u.unit >= 0 && u.batch_column < batch;
     u.h = u.owned ? state_h[u.batch_column * 32 + u.unit] : 0.0f;
   }
 
@@ -195,7 +205,7 @@ recurrence(
     u.unit = lane % kLanesH < kWidth ? row[0] : -1;
     u.batch_column = item % kGroups * kWidth + lane % kWidth;
     u.position = row[16];
-    u.owned = u.unit >= 0 && u.batch_column < kBatch;
+    u.owned = u.unit >= 0 && u.batch_column < batch;
     u.bi = u.owned ? bi[u.unit] : 0.0f;
     u.bf = u.owned ? bf[u.unit] : 0.0f;
     u.bg = u.owned ? bg[u.unit] : 0.0f;
@@ -227,21 +237,21 @@ recurrence(
           #pragma unroll
           for (int item = 0; item < 1; ++item) {
             const UnitR& u = units_of_R[item];
-            if (u.owned) output[((size_t)(t - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
+            if (u.owned) output[((size_t)(t - 1) * batch + u.batch_column) * kOutput + u.unit] = u.result;
           }
         }
         #pragma unroll
         for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
           UnitH& u = units_of_H[item];
-          u.Wi_x = u.owned ? inputs_1[((size_t)t * kBatch + u.batch_column) * 256 + u.unit] : 0.0f;
-          u.Wf_x = u.owned ? inputs_1[((size_t)t * kBatch + u.batch_column) * 256 + 64 + u.unit] : 0.0f;
-          u.Wg_x = u.owned ? inputs_1[((size_t)t * kBatch + u.batch_column) * 256 + 128 + u.unit] : 0.0f;
-          u.Wo_x = u.owned ? inputs_1[((size_t)t * kBatch + u.batch_column) * 256 + 192 + u.unit] : 0.0f;
+          u.Wi_x = u.owned ? inputs_1[((size_t)t * batch + u.batch_column) * 256 + u.unit] : 0.0f;
+          u.Wf_x = u.owned ? inputs_1[((size_t)t * batch + u.batch_column) * 256 + 64 + u.unit] : 0.0f;
+          u.Wg_x = u.owned ? inputs_1[((size_t)t * batch + u.batch_column) * 256 + 128 + u.unit] : 0.0f;
+          u.Wo_x = u.owned ? inputs_1[((size_t)t * batch + u.batch_column) * 256 + 192 + u.unit] : 0.0f;
           if (u.owned && t + kInputsAhead < steps) {
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * kBatch + u.batch_column) * 256 + u.unit]);
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * kBatch + u.batch_column) * 256 + 64 + u.unit]);
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * kBatch + u.batch_column) * 256 + 128 + u.unit]);
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * kBatch + u.batch_column) * 256 + 192 + u.unit]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * batch + u.batch_column) * 256 + u.unit]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * batch + u.batch_column) * 256 + 64 + u.unit]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * batch + u.batch_column) * 256 + 128 + u.unit]);
+            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * batch + u.batch_column) * 256 + 192 + u.unit]);
           }
         }
       };
@@ -342,19 +352,21 @@ recurrence(
 #pragma unroll
     for (int item = 0; item < 1; ++item) {
       UnitR& u = units_of_R[item];
-      u.result = u.h_next;
-      u.h = u.h_next;
+      const bool running = t < ends[item % kGroups];  // past its length a column keeps its states
+      u.result = running ? u.h_next : 0.0f;
+      u.h = running ? u.h_next : u.h;
     }
 #pragma unroll
     for (int item = 0; item < 1; ++item) {
       UnitH& u = units_of_H[item];
-      u.c = u.c_next;
+      const bool running = t < ends[item % kGroups];  // past its length a column keeps its states
+      u.c = running ? u.c_next : u.c;
     }
   }
   #pragma unroll
   for (int item = 0; item < 1; ++item) {
     const UnitR& u = units_of_R[item];
-    if (u.owned) output[((size_t)(steps - 1) * kBatch + u.batch_column) * kOutput + u.unit] = u.result;
+    if (u.owned) output[((size_t)(steps - 1) * batch + u.batch_column) * kOutput + u.unit] = u.result;
   }
 
 #pragma unroll

@@ -76,6 +76,10 @@ lstm_error lstm_get_state(lstm_model* model, lstm_state which, float* values, cu
 // Wall time that one wait inside a kernel may take, from the next run on; 2000000000 at first.
 lstm_error lstm_set_budget_ns(lstm_model* model, unsigned long long budget_ns);
 
+// The length of each column, `lengths` [BATCH] in device memory, for all runs from the next one on, each counted from
+// its first step: past its length a column's outputs are zero and its states stay. NULL, as at first: none ends early.
+lstm_error lstm_set_lengths(lstm_model* model, const int* lengths);
+
 // Frees everything, after waiting for the device. NULL does nothing.
 void lstm_destroy(lstm_model* model);
 
