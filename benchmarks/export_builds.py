@@ -1,4 +1,4 @@
-"""Builds the export of every example cell and three models with nvcc, all warnings errors; no GPU is needed.
+"""Builds the export of every example and three larger layers with nvcc, all warnings errors; without a GPU.
 
     python -m benchmarks.export_builds [--only NAME ...] [--targets sm_80 sm_90 sm_100] [--jobs N]
 

@@ -3,11 +3,12 @@
     python -m benchmarks.export_check OUT [--only NAME ...] [--steps 256] [--repeats 101] [--rounds 5]
         [--commit HASH]
 
-Every example cell and three models are compiled, exported in all forms and built, many at once; each form
-runs its own test, the library also two models on two streams. Then, with nothing else on the GPU, the
-outputs of C are compared with those of Python, and both are timed in turns; Python multiplies inputs by the
-same kernels as C, not by a library. OUT receives ``export.json``. The exit code is 0 if all tests pass, all
-outputs are equal, and all median times a step are within 2 %. Needs nvcc, make, a C compiler and a GPU.
+Every example cell and model and three larger layers are compiled, exported in all forms and built, many at
+once; each form runs its own test, the library also two models on two streams. Then, with nothing else on
+the GPU, the outputs of C are compared with those of Python, and both are timed in turns; Python multiplies
+inputs by the same kernels as C, not by a library. OUT receives ``export.json``. The exit code is 0 if all
+tests pass, all outputs are equal, and all median times a step are within 2 %. Needs nvcc, make, a C
+compiler and a GPU.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ from typing import Any
 import numpy as np
 from sprnn_runtime.errors import SprnnError
 from sprnn_runtime.layer import Layer, open_layer
+from sprnn_runtime.network import open_network
 
-import sprnnc
-from benchmarks.export_cases import BATCH, SEED, ExportCase, chosen
+from benchmarks.export_cases import BATCH, ExportCase, chosen, draw
 from sprnnc.export.cubin_form import cubin_files
 from sprnnc.export.folder import write_folder
 from sprnnc.export.library_form import library_files
 from sprnnc.export.source_form import source_files
+from sprnnc.network_artifact import Compiled, NetworkArtifact, load
 
 MOST_DIFFERENCE = 0.02
 FORMS = ("cu", "lib", "two_streams", "cubin")
@@ -213,12 +215,11 @@ def compare(
 
 def measure(folder: Path, steps: int, repeats: int, rounds: int) -> tuple[bool, Times, Times]:
     """Whether outputs are equal; the times of C and of Python."""
-    artifact = sprnnc.Artifact.load(folder / "artifact.sprnnx")
-    size = artifact.manifest.input_size
-    x = np.random.default_rng(SEED).standard_normal((steps, BATCH, size)).astype(np.float32)
+    artifact = load(folder / "artifact.sprnnx")
+    x = draw(artifact, steps)
     c: Times = []
     python: Times = []
-    with open_layer(artifact.loaded(), "cuda") as layer:  # with its own kernels alone, as C has them
+    with open_on(artifact, "cuda") as layer:  # with its own kernels alone, as C has them
         program = [f"./{artifact.manifest.name}_test"]
         equal = same_output(layer, x, program, folder / "cu")
         for _ in range(rounds):  # in turns: the clock of a GPU wanders
@@ -226,6 +227,12 @@ def measure(folder: Path, steps: int, repeats: int, rounds: int) -> tuple[bool, 
             c.append([float(us) for us in printed.split()])
             python.append(layer.time_us(x, repeats))
     return equal, c, python
+
+
+def open_on(artifact: Compiled, device: str) -> Layer:
+    if isinstance(artifact, NetworkArtifact):
+        return open_network(artifact.loaded(), device)
+    return open_layer(artifact.loaded(), device)
 
 
 def same_output(layer: Layer, x: np.ndarray[Any, Any], program: list[str], folder: Path) -> bool:

@@ -134,7 +134,7 @@ def _contradiction(
     cell = model.cell
     if (manifest.batch, manifest.dtype, manifest.target) != (plan.batch, plan.dtype.value, plan.target):
         return "its manifest and its plan are of different kernels"
-    for mine, theirs in ((manifest.inputs, cell.inputs), (manifest.states, cell.states)):
+    for mine, theirs in ((manifest.inputs, cell.inputs), (manifest.states, cell.kept_states)):
         if [(v.name, v.size) for v in mine] != [(v.name, v.space.size) for v in theirs]:
             return "its manifest and its model have different inputs or states"
     if manifest.output_size != cell.output_space.size:

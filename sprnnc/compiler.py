@@ -45,6 +45,7 @@ from sprnnc.schedule.choices import Choices, print_choices
 from sprnnc.schedule.choose import MAX_BATCH, choose, with_fewer_threads
 from sprnnc.schedule.fit_partition import fit_partition
 from sprnnc.schedule.indices import with_single_values
+from sprnnc.schedule.joining import as_chosen, recurrence_of, with_products_before
 from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
 from sprnnc.schedule.registers import layout_options
@@ -124,6 +125,7 @@ def _compile_layer(
     with trace.stage("choose") as dump:
         choices = choose(model, recurrence, batch, target, schedule)
         dump(print_choices(choices))
+        recurrence = as_chosen(recurrence, choices)
         fixed_memory(model, recurrence, choices, batch, target)  # refuses sizes early
     with trace.stage("weights") as dump:
         tensors = tensors_of(model)
@@ -145,10 +147,10 @@ def _compile_network(
         dump(cell_weights.print_weights(tensors))
 
     def compile_layer(
-        model: Model, own: NetworkTensors, overrides: Mapping[str, object], trace: Trace
+        model: Model, own: NetworkTensors, overrides: Mapping[str, object], share: Target, trace: Trace
     ) -> Artifact:
         return _compile_layer(
-            model, lambda _: dict(own), print_model(model) + "\n", batch, target, overrides, trace
+            model, lambda _: dict(own), print_model(model) + "\n", batch, share, overrides, trace
         )
 
     request = Request(text, batch, target, schedule, device_helper("join.cuh"))
@@ -169,11 +171,12 @@ def _lower(
     try:
         return _lower_as_chosen(model, recurrence, choices, tensors, text, batch, target, trace, Relief())
     except CompileError as error:
-        fewer = with_fewer_threads(choices) or with_single_values(choices)
+        fewer = with_products_before(choices) or with_fewer_threads(choices) or with_single_values(choices)
         if error.diagnostics[0].code != "E411":
             raise
     if fewer is None:
         return _lower_as_chosen(model, recurrence, choices, tensors, text, batch, target, trace, LAST_RELIEF)
+    recurrence = recurrence_of(model.cell, fewer)
     return _lower(model, recurrence, fewer, tensors, text, batch, target, trace)
 
 
@@ -281,7 +284,7 @@ def _manifest(
             "batch": plan.batch,
             "devices": plan.choices.devices.value,
             "inputs": [{"name": v.name, "size": v.space.size} for v in cell.inputs],
-            "states": [{"name": v.name, "size": v.space.size} for v in cell.states],
+            "states": [{"name": v.name, "size": v.space.size} for v in cell.kept_states],
             "output_size": recurrence.output_space.size,
             "steps_per_launch": plan.choices.steps_per_launch.value,
             "resources": {

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sprnn_runtime
 from numpy.typing import NDArray
-from sprnn_runtime.inputs import checked_lengths
+from sprnn_runtime.inputs import checked_lengths, checked_resets
 from sprnn_runtime.layer import Layer, open_layer
 from sprnn_runtime.network import open_network
 
@@ -20,9 +20,9 @@ from sprnnc.cell.network_reference import run_network_reference
 from sprnnc.cell.reference import run_reference
 from sprnnc.diagnostics import fail
 from sprnnc.network_artifact import Compiled, NetworkArtifact, load
-from sprnnc.passes.phases import split_into_phases
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.interpreter import PlanInterpreter
+from sprnnc.schedule.joining import recurrence_of
 from sprnnc.schedule.network_interpreter import run_network_plan
 
 DEVICES = ("auto", "cuda", "sim", "plan", "reference")
@@ -45,6 +45,13 @@ class Run:
     note: str = ""
 
 
+class _Columns(NamedTuple):
+    """What befalls single columns: int32 [B] and uint8 [T, B], or None."""
+
+    lengths: Array | None
+    resets: Array | None
+
+
 @room_for_deep_expressions()
 def execute(
     artifact: Compiled | str | Path,
@@ -52,6 +59,7 @@ def execute(
     state: Mapping[str, Array] | None = None,
     *,
     lengths: Sequence[int] | Array | None = None,
+    resets: Array | None = None,
     device: str = "auto",
     check: bool = False,
     seed: int = 0,
@@ -59,8 +67,11 @@ def execute(
     """Runs ``x`` float32 [T, B, I] from ``state`` (by name, [B, size]; missing ones are zero).
 
     B is at most the compiled batch. ``lengths``: B whole numbers from 0 to T; past its length a column's y is
-    zero and its states stay, as with the packed sequences of PyTorch. The states of a network are called
-    ``layer.state``; for now it takes no lengths, and all columns that were compiled.
+    zero and its states stay, as with the packed sequences of PyTorch; a reversed layer begins with each
+    column's own last step. The states of a network are called ``layer.state``.
+
+    ``resets``: bool or uint8 [T, B], for what was compiled with ``resets = by_mask``: where it is set, a
+    column's states are zero before that step.
 
     ``device``: ``auto`` takes the GPU, then sim, then the reference. ``seed`` picks sim's order of
     threads. Raises CompileError E601 for an unknown device, E604 for an ``x``, a state or lengths of the
@@ -72,11 +83,14 @@ def execute(
     x = _checked_input(loaded, x)
     state = _checked_state(loaded, {} if state is None else state, x.shape[1])
     if lengths is not None:
-        lengths = _checked_lengths(loaded, lengths, x)
+        lengths = checked_lengths(lengths, x.shape[1], x.shape[0])
+    if resets is not None:
+        resets = checked_resets(resets, loaded.manifest, x.shape[1], x.shape[0])
+    columns = _Columns(lengths, resets)
     began = time.perf_counter()
-    y, after, used, note = _run(loaded, x, state, lengths, device, seed)
+    y, after, used, note = _run(loaded, x, state, columns, device, seed)
     seconds = time.perf_counter() - began
-    error = relative_error(y, _reference(loaded, x, state, lengths)[0]) if check else None
+    error = relative_error(y, _reference(loaded, x, state, columns)[0]) if check else None
     return Run(y, after, used, error, seconds, note)
 
 
@@ -92,21 +106,21 @@ def relative_error(got: Array, expected: Array) -> float:
 
 
 def _run(
-    artifact: Compiled, x: Array, state: Mapping[str, Array], lengths: Array | None, device: str, seed: int
+    artifact: Compiled, x: Array, state: Mapping[str, Array], columns: _Columns, device: str, seed: int
 ) -> tuple[Array, dict[str, Array], str, str]:
     """y, states, the device that was used, and why it is not the one that was hoped for."""
     if device == "reference":
-        return *_reference(artifact, x, state, lengths), "reference", ""
+        return *_reference(artifact, x, state, columns), "reference", ""
     if device == "plan":
-        return *_plan(artifact, x, state, lengths), "plan", ""
+        return *_plan(artifact, x, state, columns), "plan", ""
     try:
         layer = _open(artifact, device, seed)
     except sprnn_runtime.Unavailable as error:
         if device != "auto":
             raise
-        return *_reference(artifact, x, state, lengths), "reference", error.message
+        return *_reference(artifact, x, state, columns), "reference", error.message
     with layer:
-        y, after = layer(x, dict(state), lengths=lengths)
+        y, after = layer(x, dict(state), lengths=columns.lengths, resets=columns.resets)
         return y, after, layer.device_name, ""
 
 
@@ -117,46 +131,44 @@ def _open(artifact: Compiled, device: str, seed: int) -> Layer:
 
 
 def _reference(
-    artifact: Compiled, x: Array, state: Mapping[str, Array], lengths: Array | None
+    artifact: Compiled, x: Array, state: Mapping[str, Array], columns: _Columns
 ) -> tuple[Array, dict[str, Array]]:
     if isinstance(artifact, NetworkArtifact):
-        tensors = {name: part.tensors for name, part in artifact.parts.items()}
-        tables = {name: {"table": table} for name, table in artifact.tables.items()}
-        return run_network_reference(artifact.network, tensors | tables, x, state)
-    return run_reference(artifact.model.cell, artifact.tensors, x, state, lengths)
+        return run_network_reference(artifact.network, artifact.layer_tensors(), x, state, *columns)
+    return run_reference(artifact.model.cell, artifact.tensors, x, state, *columns)
 
 
 def _plan(
-    artifact: Compiled, x: Array, state: Mapping[str, Array], lengths: Array | None
+    artifact: Compiled, x: Array, state: Mapping[str, Array], columns: _Columns
 ) -> tuple[Array, dict[str, Array]]:
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf
         given = {name: np.asarray(value, np.float32) for name, value in state.items()}
         x = np.asarray(x, np.float32)
     if isinstance(artifact, Artifact):
-        return _plan_of_layer(artifact, x, given, lengths)
+        return _plan_of_layer(artifact, x, given, columns)
 
     def run_part(part: str, x: Array, own: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
-        return _plan_of_layer(artifact.parts[part], x, own)
+        return _plan_of_layer(artifact.parts[part], x, own, columns)
 
-    return run_network_plan(artifact.plan, run_part, artifact.tables, x, given)
+    return run_network_plan(artifact.plan, run_part, artifact.tables, x, given, columns.lengths)
 
 
 def _plan_of_layer(
-    artifact: Artifact, x: Array, state: dict[str, Array], lengths: Array | None = None
+    artifact: Artifact, x: Array, state: dict[str, Array], columns: _Columns
 ) -> tuple[Array, dict[str, Array]]:
     cell = artifact.model.cell
     zeros = {s.name: np.zeros((x.shape[1], s.space.size), np.float32) for s in cell.states}
-    interpreter = PlanInterpreter(split_into_phases(cell), artifact.plan, artifact.packed)
-    return interpreter.run(x, zeros | state, lengths)
+    interpreter = PlanInterpreter(recurrence_of(cell, artifact.plan.choices), artifact.plan, artifact.packed)
+    y, after = interpreter.run(x, zeros | state, *columns)
+    return y, {s.name: after[s.name] for s in cell.kept_states}
 
 
 def _checked_input(artifact: Compiled, x: Any) -> Any:
     """``x`` as it is, or as an array where it is a list."""
     x = _as_array(x, "input")
     most, size = artifact.manifest.batch, artifact.manifest.input_size
-    least = most if isinstance(artifact, NetworkArtifact) else 1
     expected = f"[T, {most}, {size}]"
-    if x.ndim != 3 or not least <= x.shape[1] <= most or x.shape[2] != size:
+    if x.ndim != 3 or not 1 <= x.shape[1] <= most or x.shape[2] != size:
         raise fail("E604", f"input has shape {list(x.shape)}, expected {expected}")
     if x.shape[0] == 0:
         raise fail("E604", f"input has no time steps, expected {expected} with T at least 1")
@@ -177,12 +189,6 @@ def _checked_state(artifact: Compiled, state: Any, batch: int) -> dict[str, Any]
         if list(array.shape) != expected:
             raise fail("E604", f"state '{name}' has shape {list(array.shape)}, expected {expected}")
     return arrays
-
-
-def _checked_lengths(artifact: Compiled, lengths: Any, x: Array) -> Array:
-    if isinstance(artifact, NetworkArtifact):
-        raise fail("E604", "a network of layers takes no lengths yet", help="compile a layer alone")
-    return checked_lengths(lengths, x.shape[1], x.shape[0])
 
 
 def _owner(artifact: Compiled) -> str:

@@ -21,6 +21,7 @@ from sprnnc.artifact import PATTERNS, Artifact
 from sprnnc.cell.network import Network, size_of
 from sprnnc.diagnostics import InternalError
 from sprnnc.recursion import room_for_deep_expressions
+from sprnnc.schedule.network_parts import network_tensors, parts_of
 from sprnnc.schedule.network_plan import NetworkPlan, verify
 from sprnnc.serialise import decode, encode
 
@@ -30,7 +31,8 @@ class NetworkArtifact:
     """A compiled network.
 
     ``manifest``: of the whole, states called ``layer.state``. ``parts``: by layer, of those with tensors of
-    their own; each is a whole artifact of one layer. ``tables``: float32 [rows, size], by embedding.
+    their own, or by group of layers (``plan.groups``); each is a whole artifact of one cell.
+    ``tables``: float32 [rows, size], by embedding.
     ``join_source`` and ``join_cubin``: the kernels between layers; the cubin is None for target ``sim``.
     """
 
@@ -72,6 +74,12 @@ class NetworkArtifact:
         own = Loaded(self.manifest, self.join_source, self.join_cubin, tables)
         return LoadedNetwork(own, program, parts)
 
+    def layer_tensors(self) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """The tensors of every layer that has its own, and the table of every embedding, by name."""
+        parts = parts_of(self.network, self.plan.kernels.value, self.plan.groups)
+        own = network_tensors(parts, {name: part.tensors for name, part in self.parts.items()})
+        return own | {name: {"table": table} for name, table in self.tables.items()}
+
     def _steps(self) -> list[Any]:
         return [encode(step) for step in self.plan.steps]
 
@@ -86,7 +94,7 @@ class NetworkArtifact:
             text = members["source.sprnn"].decode()
         except (KeyError, ValueError, TypeError, RecursionError) as error:
             raise container.damaged(where, f"its network or plan cannot be read: {error}") from error
-        order = [layer.name for layer in network.layers if layer.name in loaded.parts]
+        order = [p.name for p in parts_of(network, plan.kernels.value, plan.groups) if p.name in loaded.parts]
         parts = {
             name: Artifact.from_bytes(members[f"layers/{name}{container.SUFFIX}"], f"{where}, layer {name}")
             for name in order
@@ -118,8 +126,8 @@ def load(path: str | Path) -> Compiled:
 def _agree(made: NetworkArtifact) -> bool:
     """Whether the parts of a file are of one model; every part alone is well formed."""
     network, manifest = made.network, made.manifest
-    owners = {layer.name: network.model_of(layer) for layer in network.owners}
-    if {name: part.model for name, part in made.parts.items()} != owners:
+    models = {p.name: p.model for p in parts_of(network, made.plan.kernels.value, made.plan.groups)}
+    if {name: part.model for name, part in made.parts.items()} != models:
         return False
     states = [(f"{i.name}.{s.name}", s.space.size) for i in network.layers for s in i.cell.states]
     ends = ([(v.name, v.size) for v in manifest.inputs], manifest.output_size)

@@ -93,6 +93,8 @@ def _dataclass(data: Any, wanted: Any, classes: Classes, parameters: Mapping[Any
     values = {}
     for field in dataclasses.fields(wanted):
         if field.compare:
+            if field.name not in data and field.default is not dataclasses.MISSING:
+                continue  # written before there was such a field
             hint = parameters.get(hints[field.name], hints[field.name])
             values[field.name] = _decode(data[field.name], hint, classes)
     return wanted(**values)

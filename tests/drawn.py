@@ -66,7 +66,7 @@ def draw_tensors(shapes: Mapping[str, tuple[int, ...]], density: float, seed: in
 
 @st.composite
 def cases(draw: st.DrawFn, cell: str, tile: tuple[int, int] | None = None, **fixed: Any) -> Draw:
-    """A compiled cell and an input of 64 steps; ``fixed`` pins ``dtype``, ``target`` or ``devices``.
+    """A compiled cell and an input of 64 steps; ``fixed`` pins ``dtype``, ``target``, parts of ``schedule``.
 
     With ``tile``, every matrix consists of such blocks, of which one index serves all or a part.
     """
@@ -87,7 +87,6 @@ def cases(draw: st.DrawFn, cell: str, tile: tuple[int, int] | None = None, **fix
     ways += [("lamport", "bulk")] * 2 if target.bulk_copy else []
     exchange, fetch = draw(st.sampled_from(ways), label="exchange")
     schedule = {
-        "devices": fixed.get("devices", 1),
         "exchange": exchange,
         "fetch": fetch,
         "couriers": draw(st.sampled_from([1, 3, 16]), label="couriers"),
@@ -104,6 +103,7 @@ def cases(draw: st.DrawFn, cell: str, tile: tuple[int, int] | None = None, **fix
         "shared_slots": draw(st.sampled_from([-1, 0, 2]), label="shared slots"),
         "steps_per_launch": draw(st.sampled_from([7, 64]), label="steps a launch"),
     }
+    schedule |= fixed.get("schedule", {})
     seed = draw(st.integers(0, 2**16), label="seed")
     if tile:
         schedule["indices"] = draw(st.sampled_from(["fitting", "block"]), label="indices")

@@ -13,6 +13,7 @@ import sprnnc
 from sprnnc.cell.network_weights import network_shapes
 from sprnnc.language.check import check_program
 from sprnnc.language.parse import parse
+from sprnnc.schedule.network_parts import find_groups
 
 DENSE = """\
 cell Dense(I, H) {
@@ -28,11 +29,13 @@ CELLS = ["elman_tanh", "gru_reset_before", "gru_reset_after", "lstm", "lstm_proj
 
 @dataclass(frozen=True)
 class Drawn:
-    """A compiled network, an input, and states to begin with, for some of its states."""
+    """A compiled network, an input of some columns, states to begin with, for some of its states, and lengths
+    or None. Past the lengths the input is NaN."""
 
     artifact: sprnnc.NetworkArtifact
     x: np.ndarray
     state: dict[str, np.ndarray]
+    lengths: list[int] | None
 
 
 def cell_texts() -> dict[str, tuple[str, str]]:
@@ -77,6 +80,43 @@ def models(draw: st.DrawFn, most_layers: int) -> str:
     return f"{cells}\nmodel drawn {{\n  input x[{streams['x']}]\n" + "\n".join([*lines, f"  {last}", "}\n"])
 
 
+@st.composite
+def stacks(draw: st.DrawFn, most_layers: int = 4) -> str:
+    """A whole file of recurrent layers that follow each other, with connections that skip some."""
+    texts = {name: t for name, t in cell_texts().items() if name != "Dense"}
+    size = st.sampled_from([3, 8, 8])
+    streams, lines, used = {"x": draw(size)}, [], set()
+    for number in range(draw(st.integers(2, most_layers))):
+        operand, width = draw(_operands_after(streams))
+        cell = draw(st.sampled_from(sorted(texts)))
+        used.add(cell)
+        sizes = {s: draw(size) for s in texts[cell][1]} | {"I": width}
+        given = ", ".join(f"{s}={n}" for s, n in sizes.items())
+        lines.append(f"  layer l{number} = {cell}({given}) on {operand}")
+        streams[f"l{number}"] = sizes.get("R", sizes["H"])
+    last = f"l{number}"
+    output = " + ".join([last, *draw(_alike(streams, last))])
+    cells = "".join(texts[cell][0] for cell in sorted(used))
+    return f"{cells}\nmodel drawn {{\n  input x[{streams['x']}]\n" + "\n".join(
+        [*lines, f"  output {output}", "}\n"]
+    )
+
+
+@st.composite
+def _operands_after(draw: st.DrawFn, streams: dict[str, int]) -> tuple[str, int]:
+    """The last stream, to which others may be added, or beside which one may stand."""
+    last = list(streams)[-1]
+    total = " + ".join([last, *draw(_alike(streams, last))])
+    beside = draw(st.sampled_from([None, None, *streams]))
+    if beside is None:
+        return total, streams[last]
+    return f"[{total}, {beside}]", streams[last] + streams[beside]
+
+
+def _alike(streams: dict[str, int], name: str) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(sorted(s for s, n in streams.items() if n == streams[name])), max_size=2)
+
+
 def _words(operand: str) -> set[str]:
     return set(operand.replace("[", " ").replace("]", " ").replace(",", " ").split())
 
@@ -98,7 +138,7 @@ def _operands(draw: st.DrawFn, streams: dict[str, int]) -> tuple[str, int]:
 @st.composite
 def networks(draw: st.DrawFn, most_layers: int = 4, **fixed: Any) -> Drawn:
     """A compiled network; ``fixed`` pins ``dtype`` or ``target``, which is ``sim`` otherwise."""
-    text = draw(models(most_layers), label="model")
+    text = draw(st.one_of(models(most_layers), stacks(most_layers)), label="model")
     seed = draw(st.integers(0, 2**16), label="seed")
     batch = draw(st.integers(1, 4), label="batch")
     dtype = fixed.get("dtype") or draw(st.sampled_from(sorted(LIMIT)), label="dtype")
@@ -111,12 +151,19 @@ def networks(draw: st.DrawFn, most_layers: int = 4, **fixed: Any) -> Drawn:
         "blocks": draw(st.integers(1, 2), label="blocks"),
         "steps_per_launch": draw(st.sampled_from([3, 64]), label="steps a launch"),
     }
+    if find_groups(network):
+        schedule["kernels"] = draw(st.sampled_from(["each", "in_turn", "wavefront"]), label="kernels")
     artifact = sprnnc.compile(
         text, weights=weights, batch=batch, target=fixed.get("target", "sim"), dtype=dtype, schedule=schedule
     )
     rng = np.random.default_rng(seed)
     steps = draw(st.integers(1, 9), label="steps")
-    x = rng.standard_normal((steps, batch, artifact.manifest.input_size)).astype(np.float32)
+    columns = draw(st.integers(1, batch), label="columns")
+    x = rng.standard_normal((steps, columns, artifact.manifest.input_size)).astype(np.float32)
+    ends = st.lists(st.integers(0, steps), min_size=columns, max_size=columns)
+    lengths = draw(st.none() | ends, label="lengths")
+    for column, end in enumerate(lengths or ()):
+        x[end:, column] = np.nan
     given = [v for v in artifact.manifest.states if rng.random() < 0.5]
-    state = {v.name: rng.standard_normal((batch, v.size)).astype(np.float32) for v in given}
-    return Drawn(artifact, x, state)
+    state = {v.name: rng.standard_normal((columns, v.size)).astype(np.float32) for v in given}
+    return Drawn(artifact, x, state, lengths)

@@ -19,7 +19,7 @@ class Anything:
 class FakeDriver:
     """``lines``: what was asked for, as ``fake_cuda`` writes it. Downloads are zeros."""
 
-    CUdevice_attribute = CUfunction_attribute = CUstream_flags = Anything()
+    CUdevice_attribute = CUfunction_attribute = CUstream_flags = CUevent_flags = Anything()
 
     def __init__(self) -> None:
         self.lines: list[str] = []

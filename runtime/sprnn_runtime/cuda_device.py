@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sprnn_runtime.cuda_launch import CudaLaunch
+from sprnn_runtime.cuda_sides import CudaSides
 from sprnn_runtime.dlpack import GpuArray, borrow_gpu_array, is_gpu_array
 from sprnn_runtime.errors import DeviceError, Unavailable
 from sprnn_runtime.manifest import DEFAULT_BUDGET_NS, Fill, Gemm, Kernel
@@ -36,6 +37,15 @@ class GpuMemory:
             self._free(self.pointer)
 
 
+class _Place:
+    """Where devices beside each other enqueue: ``own``, their stream, unless another is ``current``."""
+
+    def __init__(self) -> None:
+        self.own: Any = None
+        self.current: Any = None
+        self.sides: dict[tuple[int, int], CudaSides] = {}
+
+
 class CudaDevice:
     """One GPU, one loaded module, and a stream of its own, or the caller's inside ``on``.
 
@@ -53,7 +63,8 @@ class CudaDevice:
         device_id: int = 0,
         beside: CudaDevice | None = None,
     ) -> None:
-        """``beside``: whose stream this device shares, on the same GPU; it must be closed after this one.
+        """``beside``: whose streams this device shares, on the same GPU, ``on`` included; it must be closed
+        after this one.
 
         Raises Unavailable E602 without a GPU or a fitting cubin, DeviceError E612 where the
         kernel's blocks cannot all be resident at once."""
@@ -62,8 +73,7 @@ class CudaDevice:
         self._driver = _driver()
         self._closed, self._closing = False, threading.Lock()
         self._shares_stream = beside is not None
-        self._own_stream: Any = None if beside is None else beside._own_stream
-        self._stream: Any = self._own_stream
+        self._place: _Place = _Place() if beside is None else beside._place
         self._module: Any = None
         self.device_id = device_id
         self._gemm: VendorGemm | None = None
@@ -75,6 +85,10 @@ class CudaDevice:
             except BaseException:
                 self._release()
                 raise
+
+    @property
+    def _stream(self) -> Any:
+        return self._place.current
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -208,11 +222,28 @@ class CudaDevice:
     @contextmanager
     def on(self, stream: int | None) -> Iterator[None]:
         """Everything inside is enqueued on ``stream``, and waits, if at all, for that one."""
-        self._stream = self._own_stream if stream is None else self._driver.CUstream(stream)
+        with self._current(self._place.own if stream is None else self._driver.CUstream(stream)):
+            yield
+
+    @contextmanager
+    def _current(self, stream: Any) -> Iterator[None]:
+        place, before = self._place, self._place.current
+        place.current = stream
         try:
             yield
         finally:
-            self._stream = self._own_stream
+            place.current = before
+
+    def sides(self, count: int) -> CudaSides:
+        key, known = (int(self._stream), count), self._place.sides
+        if key not in known:
+            driver = self._driver
+            flags = driver.CUstream_flags.CU_STREAM_NON_BLOCKING, driver.CUevent_flags.CU_EVENT_DISABLE_TIMING
+            known[key] = CudaSides(self._call, flags, self._stream, count, self._current)
+        return known[key]
+
+    def holds(self, blocks: int) -> bool:
+        return blocks <= self._attribute("MULTIPROCESSOR_COUNT")
 
     def _open_gemm(self) -> VendorGemm | None:
         """cuBLAS; None where it cannot be had."""
@@ -320,7 +351,7 @@ class CudaDevice:
         self._check_arch(arch)
         if not self._shares_stream:
             flag = self._driver.CUstream_flags.CU_STREAM_NON_BLOCKING
-            self._stream = self._own_stream = self._call("cuStreamCreate", flag)
+            self._place.own = self._place.current = self._call("cuStreamCreate", flag)
         self._module = self._call("cuModuleLoadData", cubin)
         self._functions = {k.name: self._prepare(k) for k in kernels}
         if any(k.gemm for k in kernels):
@@ -330,6 +361,10 @@ class CudaDevice:
         """Stream, module and library, as far as they were made."""
         if self._stream is not None:
             self._driver.cuStreamSynchronize(self._stream)
+        if not self._shares_stream:
+            for sides in self._place.sides.values():
+                sides.close()
+            self._place.sides.clear()
         if self._gemm is not None:
             self._gemm.close()
         self._gemm = None

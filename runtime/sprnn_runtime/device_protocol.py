@@ -24,6 +24,19 @@ class Prepared(Protocol):
         """Enqueues it."""
 
 
+class Sides(Protocol):
+    """The stream on which this was made, and others beside it for what may run at once."""
+
+    def on(self, number: int) -> AbstractContextManager[None]:
+        """Inside, everything is enqueued on one of them; 0 is the stream itself."""
+
+    def begin(self) -> None:
+        """What comes on the others waits for everything before on the stream."""
+
+    def end(self) -> None:
+        """What comes on the stream waits for everything on the others."""
+
+
 class Device(Protocol):
     """Memory and launches in stream order."""
 
@@ -94,6 +107,12 @@ class Device(Protocol):
 
     def on(self, stream: int | None) -> AbstractContextManager[None]:
         """Inside, everything is enqueued on the caller's ``stream``, a handle; None is the device's own."""
+
+    def sides(self, count: int) -> Sides:
+        """``count`` streams in all: the current one, and others beside it."""
+
+    def holds(self, blocks: int) -> bool:
+        """Whether so many blocks of several kernels, each on an SM of its own, are resident at once."""
 
     def synchronise(self) -> None:
         """Waits for everything that was launched or copied."""

@@ -13,9 +13,17 @@ from typing import Any
 from sprnn_runtime.errors import InputError
 
 _CUDA = 2
-_INT, _FLOAT = 0, 2
-_TYPES = {"float32": (_FLOAT, 32, 1), "int32": (_INT, 32, 1)}
-_HELP = {"float32": "convert it: x.float()", "int32": "convert it: x.int()"}
+_INT, _UNSIGNED, _FLOAT, _BOOL = 0, 1, 2, 6
+_TYPES = {
+    "float32": {(_FLOAT, 32, 1)},
+    "int32": {(_INT, 32, 1)},
+    "uint8": {(_UNSIGNED, 8, 1), (_BOOL, 8, 1)},
+}
+_HELP = {
+    "float32": "convert it: x.float()",
+    "int32": "convert it: x.int()",
+    "uint8": "convert it: x.bool()",
+}
 _NAME, _USED = b"dltensor", b"used_dltensor"
 
 
@@ -109,7 +117,7 @@ def borrow_gpu_array(
     owner = _Borrowed(managed, array)
     tensor = managed.contents.tensor
     got = tuple(tensor.shape[i] for i in range(tensor.ndim))
-    if (tensor.code, tensor.bits, tensor.lanes) != _TYPES[dtype]:
+    if (tensor.code, tensor.bits, tensor.lanes) not in _TYPES[dtype]:
         raise InputError("E604", f"the GPU array is not {dtype}", _HELP[dtype])
     if got != shape:
         raise InputError("E604", f"the GPU array has shape {list(got)}, expected {list(shape)}")

@@ -55,7 +55,7 @@ def check_batch(batch: int, manifest: Manifest) -> None:
     """Raises for fewer columns than were compiled where the kernels do not know of it."""
     if batch < manifest.batch and not any(BATCH in k.args for k in manifest.kernels):
         message = f"the input has {batch} columns, and this artifact runs {manifest.batch} only"
-        help = "give all columns; a layer alone, compiled again, runs fewer"
+        help = "give all columns, or compile it again: then it runs fewer too"
         raise InputError("E604", message, help)
 
 
@@ -102,6 +102,25 @@ def checked_lengths(lengths: Any, batch: int, steps: int) -> NDArray[np.int32]:
         expected = f"expected {batch} whole numbers from 0 to {steps}"
         raise InputError("E604", f"lengths are {array.tolist()!r:.80}, {expected}")
     return array.astype(np.int32)
+
+
+def resets_buffer(manifest: Manifest) -> Buffer:
+    """Where the kernels read a mask. Raises for an artifact that was compiled without."""
+    for buffer in manifest.buffers:
+        if buffer.role is Role.RESETS:
+            return buffer
+    help = "compile with the schedule entry resets = by_mask (--set resets=by_mask)"
+    raise InputError("E604", "this artifact takes no resets", help)
+
+
+def checked_resets(resets: Any, manifest: Manifest, batch: int, steps: int) -> NDArray[np.uint8]:
+    """``resets`` as C-contiguous uint8 [T, B]."""
+    resets_buffer(manifest)
+    array = _as_array(resets, "the mask of resets")
+    if array.shape != (steps, batch) or array.dtype not in (np.bool_, np.uint8):
+        got = f"{array.dtype} {list(array.shape)}"
+        raise InputError("E604", f"resets are {got}, expected bool or uint8 [{steps}, {batch}]")
+    return np.ascontiguousarray(array).astype(np.uint8)
 
 
 def check_budget(budget_ns: Any) -> None:

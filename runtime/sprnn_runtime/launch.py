@@ -54,7 +54,7 @@ class FillStep:
 class Pointer:
     """A kernel argument: the address of ``buffer``, plus ``step_bytes`` for every step before the chunk.
 
-    ``step_bytes`` are those of the compiled batch. A buffer of lengths may be a null pointer.
+    ``step_bytes`` are those of the compiled batch. A buffer of lengths or resets may be a null pointer.
     """
 
     buffer: str
@@ -81,7 +81,14 @@ class First:
     """A kernel argument: the steps of the sequence before this chunk, int32."""
 
 
-Argument = Pointer | Steps | Budget | Batch | First
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A kernel argument that never changes, int32."""
+
+    value: int
+
+
+Argument = Pointer | Steps | Budget | Batch | First | Number
 _NUMBERS: dict[str, Argument] = {STEPS: Steps(), BUDGET: Budget(), BATCH: Batch(), FIRST: First()}
 
 
@@ -122,4 +129,4 @@ def _argument(name: str, buffers: dict[str, Buffer]) -> Argument:
     if name in _NUMBERS:
         return _NUMBERS[name]
     buffer = buffers[buffer_and_device(name)[0]]
-    return Pointer(buffer.name, buffer.bytes(1) if buffer.role in CALLERS else 0)
+    return Pointer(buffer.name, buffer.bytes(1) if buffer.role in (*CALLERS, Role.RESETS) else 0)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sprnn_runtime import inputs, launch
+from sprnn_runtime import inputs
 from sprnn_runtime.device_protocol import Device, Memory
-from sprnn_runtime.enqueue import Call, Launcher
+from sprnn_runtime.enqueue import Call, Launcher, resets_memory
 from sprnn_runtime.errors import InputError, SprnnError, Unavailable
 from sprnn_runtime.loaded import Loaded
 from sprnn_runtime.manifest import Buffer, Fill, Kernel, Role
@@ -24,22 +24,35 @@ Array = NDArray[Any]
 Opened = TypeVar("Opened")
 
 
+class Columns(NamedTuple):
+    """What befalls single columns of a call, as it was given."""
+
+    lengths: Any = None
+    resets: Any = None
+
+    @property
+    def given(self) -> list[Any]:
+        return [array for array in self if array is not None]
+
+
 class Layer:
     """An artifact on one device. Calls are thread-safe: one at a time; use one Layer a thread to overlap."""
 
-    def __init__(self, loaded: Loaded, device: Device) -> None:
+    def __init__(
+        self, loaded: Loaded, device: Device, launcher: Callable[[Loaded, Device], Launcher] = Launcher
+    ) -> None:
         self.manifest = loaded.manifest
         self._device = device
         self._lock = threading.Lock()
-        self._own = Work(loaded.manifest, device, keeps_status=False)
         self._works: dict[int, Work] = {}  # by the caller's stream
         self._closed = False
         with device.active():
             try:
-                self._launcher = Launcher(loaded, device)
+                self._launcher = launcher(loaded, device)
             except BaseException:
                 device.close()
                 raise
+        self._own = self._launcher.work(keeps_status=False)
 
     @property
     def device_name(self) -> str:
@@ -66,7 +79,7 @@ class Layer:
 
     def _release(self) -> None:
         with self._device.active():
-            self._own.memory.clear()
+            self._own.clear()
             self._works.clear()
             self._launcher.clear()
             self._device.close()
@@ -77,6 +90,7 @@ class Layer:
         state: Mapping[str, Any] | None = None,
         *,
         lengths: Any = None,
+        resets: Any = None,
         stream: Any = None,
         out: tuple[Any, Mapping[str, Any]] | None = None,
         budget_ns: int | None = None,
@@ -86,12 +100,14 @@ class Layer:
         NumPy in, NumPy out. T is any number of steps, B at most the compiled batch. ``state`` holds initial
         states by name; a missing one is zero; nothing given is changed. ``lengths``: B whole numbers from 0
         to T; past its length a column's y is zero and its states stay (packed sequences of PyTorch).
+        ``resets``: bool or uint8 [T, B], for an artifact compiled with ``resets = by_mask``; where it is set,
+        all states of a column are zero before that step.
 
         On device ``cuda`` an ``x`` that lies on the GPU (DLPack, float32, C-contiguous) is read in place,
         and y and states come back as GPU arrays with DLPack. With ``stream`` (a ``torch.cuda.Stream``, an
         object with ``__cuda_stream__``, or a handle) everything is enqueued there, nothing waits, and
-        ``check()`` says later whether all went well; states and lengths (int32) must lie on the GPU
-        too, and what is given must live until the stream has come past the call.
+        ``check()`` says later whether all went well; states, lengths (int32) and resets must lie on the
+        GPU too, and what is given must live until the stream has come past the call.
         ``out``: GPU arrays for y and the states by name, to be written instead of new ones; then a
         second call of a size allocates nothing and can be captured. A state may be given and written in
         one array. ``budget_ns``: wall time that one wait inside the kernel may take.
@@ -102,13 +118,14 @@ class Layer:
             inputs.check_budget(budget_ns)
             given = inputs.checked_names(state, self.manifest)
             with self._device.active():
+                columns = Columns(lengths, resets)
                 if stream is not None:
-                    return self._run_on_stream(x, given, lengths, stream_handle(stream), out, budget_ns)
+                    return self._run_on_stream(x, given, columns, stream_handle(stream), out, budget_ns)
                 if self._device.accepts(x):
-                    return self._run_in_place(x, given, lengths, out, budget_ns)
+                    return self._run_in_place(x, given, columns, out, budget_ns)
                 if out is not None:
                     raise InputError("E604", "out is for an x on the GPU", "leave it out: y is returned")
-                return self._run_numpy(inputs.checked_input(x, self.manifest), given, lengths, budget_ns)
+                return self._run_numpy(inputs.checked_input(x, self.manifest), given, columns, budget_ns)
 
     def stream(
         self, state: Mapping[str, Any] | None = None, *, batch: int | None = None, stream: Any = None
@@ -136,7 +153,7 @@ class Layer:
                         work.check(None)
 
     def _run_numpy(
-        self, x: Array, state: Mapping[str, Any], lengths: Any, budget_ns: int | None
+        self, x: Array, state: Mapping[str, Any], columns: Columns, budget_ns: int | None
     ) -> tuple[Array, dict[str, Array]]:
         steps, batch = x.shape[:2]
         own, device = self._own, self._device
@@ -148,8 +165,8 @@ class Layer:
         for buffer in self._buffers(Role.STATE):
             own.reserve(buffer.name, buffer.bytes(0))
             device.upload(own.memory[buffer.name], inputs.initial_state(buffer, state, batch))
-        memory = dict(own.memory) | self._lengths(lengths, batch, steps)
-        self._run(Call(memory, steps, batch, budget_ns))
+        memory = self._callers() | self._of_columns(columns, batch, steps)
+        self._launcher.run(own, Call(memory, steps, batch, budget_ns))
         results = {}
         for buffer in (*self._buffers(Role.OUTPUT), *self._buffers(Role.STATE)):
             results[buffer.name] = np.empty(buffer.dims_of(batch, steps), np.float32)
@@ -157,37 +174,37 @@ class Layer:
         return self._named(results)
 
     def _run_in_place(
-        self, x: Any, state: Mapping[str, Any], lengths: Any, out: Any, budget_ns: int | None
+        self, x: Any, state: Mapping[str, Any], columns: Columns, out: Any, budget_ns: int | None
     ) -> tuple[Any, dict[str, Any]]:
         """The same for arrays that lie on the device: nothing crosses to the host but the status."""
         steps, batch = inputs.checked_shape(x, self.manifest)
         memory: dict[str, Memory] = {}
         try:
             self._borrow(memory, x, state, out, steps, batch)
-            memory |= self._lengths(lengths, batch, steps)
-            self._run(Call(memory, steps, batch, budget_ns))
+            memory |= self._of_columns(columns, batch, steps)
+            self._launcher.run(self._own, Call(memory, steps, batch, budget_ns))
         finally:
             self._device.synchronise()  # before what was borrowed goes back: its owner may write to it
         return self._lent(memory, out, steps, batch)
 
     def _run_on_stream(
-        self, x: Any, state: Mapping[str, Any], lengths: Any, handle: int, out: Any, budget_ns: int | None
+        self, x: Any, state: Mapping[str, Any], columns: Columns, handle: int, out: Any, budget_ns: int | None
     ) -> tuple[Any, dict[str, Any]]:
         """The same in the order of the caller's stream, without waiting."""
-        given = [x, *state.values(), *(() if lengths is None else (lengths,))]
+        given = [x, *state.values(), *columns.given]
         if not all(self._device.accepts(array) for array in given):
-            help = "x, states and lengths must lie there; leave stream out for arrays of the host"
+            help = "x, states, lengths and resets must lie there; leave stream out for arrays of the host"
             raise InputError("E604", "a call with stream takes arrays on the GPU only", help)
         steps, batch = inputs.checked_shape(x, self.manifest)
         memory: dict[str, Memory] = {}
         with self._device.on(handle):
             if handle not in self._works:
-                self._works[handle] = Work(self.manifest, self._device, keeps_status=True)
+                self._works[handle] = self._launcher.work(keeps_status=True)
             work = self._works[handle]
             self._borrow(memory, x, state, out, steps, batch)
-            memory |= self._lengths(lengths, batch, steps)
+            memory |= self._of_columns(columns, batch, steps)
             work.unchecked = True
-            self._enqueue(work, Call(memory, steps, batch, budget_ns))
+            self._launcher.enqueue_all(work, Call(memory, steps, batch, budget_ns))
             return self._lent(memory, out, steps, batch)
 
     def _borrow(
@@ -221,6 +238,11 @@ class Layer:
             device.copy(place, source, 4 * math.prod(dims))
         else:
             device.upload(place, inputs.initial_state(buffer, {buffer.state: given}, batch))
+
+    def _of_columns(self, columns: Columns, batch: int, steps: int) -> dict[str, Memory]:
+        """The memory of what is given, by name."""
+        found = self._lengths(columns.lengths, batch, steps)
+        return found | resets_memory(self._launcher, self._own, columns.resets, batch, steps)
 
     def _lengths(self, lengths: Any, batch: int, steps: int) -> dict[str, Memory]:
         """The lengths' memory by name; nothing where there are none."""
@@ -263,28 +285,18 @@ class Layer:
             steps, batch = x.shape[:2]
 
             def work() -> None:
-                self._enqueue(self._own, Call(self._own.memory, steps, batch))
+                self._launcher.enqueue_all(self._own, Call(self._callers(), steps, batch))
 
             with self._device.active():
-                self._run_numpy(x, {}, None, None)
+                self._run_numpy(x, {}, Columns(), None)
                 times = [self._device.timed_us(work) / steps for _ in range(warmup + repeats)]
-                self._check_status()
+                self._own.check(None)
             return times[warmup:]
 
-    def _run(self, call: Call) -> None:
-        """Launches all kernels for every chunk of at most ``steps_per_launch`` steps, and checks each."""
-        for first, count in launch.chunks(call.steps, self.manifest.steps_per_launch):
-            self._launcher.enqueue(self._own, call, first, count)
-            self._own.check(call.budget_ns, first)
-
-    def _enqueue(self, work: Work, call: Call) -> None:
-        """The same in ``work``, without waiting."""
-        for first, count in launch.chunks(call.steps, self.manifest.steps_per_launch):
-            self._launcher.enqueue(work, call, first, count)
-
-    def _check_status(self) -> None:
-        """Raises if the last launch gave up."""
-        self._own.check(None)
+    def _callers(self) -> dict[str, Memory]:
+        """Input, output and states of a call on arrays of the host."""
+        roles = (Role.INPUT, Role.OUTPUT, Role.STATE)
+        return {b.name: self._own.memory[b.name] for role in roles for b in self._buffers(role)}
 
     def _check_open(self) -> None:
         if self._closed:

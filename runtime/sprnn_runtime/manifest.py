@@ -16,6 +16,7 @@ from sprnn_runtime.errors import ArtifactError
 VERSION = (1, 2)
 _MAX_NUMBER = (1 << 31) - 1  # kernels count in 32 bits
 _MAX_VALUES = 1 << 40
+_MOST_LATE = 1 << 16  # iterations of a kernel beside its steps
 _MAX_BLOCKS, _MAX_THREADS, _MAX_DEVICES = 1 << 16, 1024, 64
 TIME = "T"
 STEPS, BUDGET, BATCH, FIRST = "$steps", "$budget_ns", "$batch", "$first"
@@ -30,6 +31,7 @@ class Role(Enum):
     OUTPUT = "output"
     STATE = "state"
     LENGTHS = "lengths"
+    RESETS = "resets"
     SCRATCH = "scratch"
     STATUS = "status"
 
@@ -56,7 +58,7 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """Device memory; a dimension ``T`` is the number of steps of a launch.
+    """Device memory; a dimension ``T`` is the number of steps of a launch, and ``T+2`` two more.
 
     ``split``: of several devices, each holds its part of the first dimension and no other.
     """
@@ -72,7 +74,7 @@ class Buffer:
 
     def dims(self, steps: int) -> tuple[int, ...]:
         """The shape for a launch of ``steps`` steps."""
-        return tuple(steps if d == TIME else int(d) for d in self.shape)
+        return tuple(d if isinstance(d, int) else steps + _more(d) for d in self.shape)
 
     def dims_of(self, batch: int, steps: int) -> tuple[int, ...]:
         """The shape of a caller's array of ``batch`` columns: an input, output or state."""
@@ -106,7 +108,8 @@ class Kernel:
     """One launch: arguments are buffer names, or numbers of the call.
 
     ``$steps``, ``$batch`` (the columns of this call) and ``$first`` (steps before this chunk) are int32,
-    ``$budget_ns`` uint64. A buffer of lengths may be a null pointer: every column takes all steps.
+    ``$budget_ns`` uint64. A buffer of lengths may be a null pointer: every column takes all steps. So may one
+    of resets: no state begins anew.
     Of several devices each is given buffers of its own; where a name ends with ``@0``, say, the first one's.
     """
 
@@ -236,7 +239,7 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
 
 
 def _buffer(data: Mapping[str, Any]) -> Buffer:
-    shape = tuple(TIME if d == TIME else _positive(d) for d in data["shape"])
+    shape = tuple(_dimension(d) for d in data["shape"])
     fill = None if data.get("fill") is None else Fill(data["fill"])
     if np.dtype(data["dtype"]).hasobject:
         raise ValueError("a buffer holds objects")
@@ -253,6 +256,21 @@ def _buffer(data: Mapping[str, Any]) -> Buffer:
     if math.prod(buffer.dims(1)) > _MAX_VALUES:
         raise ValueError(f"buffer {buffer.name} has more than {_MAX_VALUES} values a step")
     return buffer
+
+
+def _dimension(value: Any) -> int | str:
+    """A number, or of a launch's steps: ``T``, ``T+2``."""
+    if not isinstance(value, str):
+        return _positive(value)
+    if value != TIME and value != f"{TIME}+{_positive(_more(value), _MOST_LATE)}":
+        raise ValueError(f"{value!r} is no dimension")
+    return value
+
+
+def _more(dimension: str) -> int:
+    """2 of ``T+2``."""
+    _, _, more = dimension.partition("+")
+    return int(more) if more else 0
 
 
 def _kernel(data: Mapping[str, Any]) -> Kernel:
@@ -289,9 +307,11 @@ def _check_callers(manifest: Manifest) -> None:
         Role.OUTPUT: {(TIME, manifest.batch, manifest.output_size)},
         Role.STATE: {(manifest.batch, s.size) for s in manifest.states},
         Role.LENGTHS: {(manifest.batch,)},
+        Role.RESETS: {(TIME, manifest.batch)},
     }
+    dtypes = {Role.LENGTHS: "int32", Role.RESETS: "uint8"}
     for b in manifest.buffers:
-        dtype = "int32" if b.role is Role.LENGTHS else "float32"
+        dtype = dtypes.get(b.role, "float32")
         if b.role in shapes and (b.shape not in shapes[b.role] or b.dtype != dtype):
             raise ValueError(f"buffer {b.name} is no {b.role.value} of this cell")
 

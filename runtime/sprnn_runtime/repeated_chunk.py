@@ -7,30 +7,52 @@ graph has a place of its own and fills it each time, since the graph may run aga
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sprnn_runtime.device_protocol import Memory, Prepared
-from sprnn_runtime.enqueue import Call, Launcher
 from sprnn_runtime.launch import FillStep
 from sprnn_runtime.manifest import Role
 from sprnn_runtime.work import Work
 
+if TYPE_CHECKING:
+    from sprnn_runtime.enqueue import Call, Launcher
+
 _MOST_TURNS = 64
 
 
-class RepeatedChunk:
+class Repeats(Protocol):
     """``fill`` where ``fills_now`` says so, then ``launch``. ``y``: the array that it writes."""
 
+    y: Any
+
+    @property
+    def fills_now(self) -> bool:
+        """Whether something must be filled before the next launch."""
+
+    def begin(self) -> None:
+        """Something else has worked in the same memory: all turns are used up."""
+
+    def read(self, x: Memory) -> None:
+        """Reads ``x`` from the next launch on."""
+
+    def fill(self, *, captured: bool) -> None:
+        """On the current stream. ``captured``: of a launch that goes into a graph."""
+
+    def launch(self) -> None:
+        """On the stream on which this was made."""
+
+
+class RepeatedChunk:
+    """The kernels of one layer, as ``Repeats`` says."""
+
     @staticmethod
-    def reserve(launcher: Launcher, work: Work, steps: int, reserve: Callable[[str, int], None]) -> None:
+    def reserve(launcher: Launcher, work: Work, steps: int) -> None:
         """Asks for room for all turns of a chunk of ``steps`` steps, and for all else that it works in."""
         turns = _turns(launcher, steps)
         for step in filter(_takes_turns, _fills(launcher, work)):
-            reserve(step.buffer, step.extent.bytes(steps * turns))
-            reserve(_of_graphs(step.buffer), step.extent.bytes(steps))
-        for name, size_bytes in work.sizes(steps).items():
-            reserve(name, size_bytes)
+            work.reserve(step.buffer, step.extent.bytes(steps * turns))
+            work.reserve(_of_graphs(step.buffer), step.extent.bytes(steps))
+        work.reserve_chunk(steps)
 
     def __init__(self, launcher: Launcher, work: Work, call: Call, y: Any) -> None:
         self.y = y
@@ -48,20 +70,16 @@ class RepeatedChunk:
 
     @property
     def fills_now(self) -> bool:
-        """Whether something must be filled before the next launch."""
         return self._turn == self._turns or bool(self._always)
 
     def begin(self) -> None:
-        """Something else has worked in the same memory: all turns are used up."""
         self._turn = self._turns
 
     def read(self, x: Memory) -> None:
-        """Reads ``x`` from the next launch on."""
         for launch, index in self._inputs:
             launch.set(index, x)
 
     def fill(self, *, captured: bool) -> None:
-        """On the current stream. ``captured``: of a launch that goes into a graph."""
         for memory, step in self._always:
             self._device.fill(memory, step.extent.bytes(self._steps), step.fill)
         if captured:

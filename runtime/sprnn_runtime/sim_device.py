@@ -18,6 +18,19 @@ from sprnn_runtime.sim import DEADLOCK_ROUNDS, Simulator
 _POISON = 0xCB
 
 
+class OneOrder:
+    """Sides of a device that does one thing after another."""
+
+    def on(self, number: int) -> AbstractContextManager[None]:
+        del number
+        return nullcontext()
+
+    def begin(self) -> None:
+        """There is nothing to wait for."""
+
+    end = begin
+
+
 class SimDevice:
     """Memory is byte arrays; fresh memory is poisoned, so that reading what nobody wrote shows."""
 
@@ -107,6 +120,14 @@ class SimDevice:
     def on(self, stream: int | None) -> AbstractContextManager[None]:
         del stream
         return nullcontext()  # there is one order only
+
+    def sides(self, count: int) -> OneOrder:
+        del count
+        return OneOrder()
+
+    def holds(self, blocks: int) -> bool:
+        del blocks
+        return True  # each kernel runs to its end
 
     def synchronise(self) -> None:
         """Everything has been done when its call returns."""

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from sprnn_runtime import inputs, launch
+from sprnn_runtime import inputs
 from sprnn_runtime.device_protocol import Memory
-from sprnn_runtime.enqueue import Call, Launcher
+from sprnn_runtime.enqueue import Call, Launcher, resets_memory
 from sprnn_runtime.errors import InputError
-from sprnn_runtime.manifest import Fill, Role
-from sprnn_runtime.repeated_chunk import RepeatedChunk
-from sprnn_runtime.work import Work
+from sprnn_runtime.manifest import Buffer, Fill, Role
+from sprnn_runtime.repeated_chunk import Repeats
 
 
 class Stream:
@@ -41,25 +40,28 @@ class Stream:
         self.batch = batch
         self._launcher, self._device, self._lock = launcher, launcher.device, lock
         self._handle = handle
-        self._work = Work(launcher.manifest, launcher.device, keeps_status=True)
+        self._work = launcher.work(keeps_status=True)
         self._states: dict[str, Memory] = {}
-        self._chunks: dict[int, RepeatedChunk] = {}
-        self._last: RepeatedChunk | None = None
+        self._chunks: dict[int, Repeats] = {}
+        self._last: Repeats | None = None
         for buffer in launcher.buffers(Role.STATE):
             self._states[buffer.name] = self._device.allocate(buffer.bytes(0))
         self._set_states(state)
 
-    def __call__(self, x: Any) -> Any:
-        """Runs all steps of ``x``. Raises InputError for another shape, type or place."""
+    def __call__(self, x: Any, *, resets: Any = None) -> Any:
+        """Runs all steps of ``x``; ``resets`` as in a call of a Layer.
+
+        Raises InputError for another shape, type or place.
+        """
         with self._lock, self._device.active():
             if not self._device.accepts(x):
-                return self._run_numpy(x)
+                return self._run_numpy(x, resets)
             with self._on():
                 steps = inputs.checked_shape(x, self._launcher.manifest)[0]
                 (buffer,) = self._launcher.buffers(Role.INPUT)
                 borrowed = self._device.borrow(x, buffer.dims_of(self.batch, steps))
-                if steps > self._launcher.manifest.steps_per_launch:
-                    y = self._run_long(borrowed, steps)
+                if steps > self._launcher.most_steps or resets is not None:
+                    y = self._run_long(borrowed, steps, resets)
                 else:
                     y = self._run(self._chunk(steps), borrowed)
                 self._wait()  # before what was borrowed goes back
@@ -74,7 +76,7 @@ class Stream:
             if not self._device.accepts(x):
                 raise InputError("E604", "bind takes an array on the GPU", "call the stream itself instead")
             steps = inputs.checked_shape(x, self._launcher.manifest)[0]
-            most = self._launcher.manifest.steps_per_launch
+            most = self._launcher.most_steps
             if steps > most:
                 raise InputError("E604", f"bind takes at most {most} steps, the array has {steps}")
             (buffer,) = self._launcher.buffers(Role.INPUT)
@@ -118,18 +120,18 @@ class Stream:
                 else:
                     self._device.upload(place, inputs.initial_state(buffer, state, self.batch))
 
-    def _run_numpy(self, given: Any) -> Any:
+    def _run_numpy(self, given: Any, resets: Any) -> Any:
         x = inputs.checked_input(given, self._launcher.manifest)
         if x.shape[1] != self.batch:
             raise InputError("E604", f"input has {x.shape[1]} columns, the stream {self.batch}")
-        steps, manifest = len(x), self._launcher.manifest
+        steps = len(x)
         with self._on():
             (buffer,) = self._launcher.buffers(Role.INPUT)
-            self._reserve(buffer.name, buffer.bytes(max(steps, 1)))
+            self._reserve(buffer, steps)
             memory = self._work.memory[buffer.name]
             self._device.upload(memory, x)
-            if steps > manifest.steps_per_launch:
-                self._run_long(memory, steps)
+            if steps > self._launcher.most_steps or resets is not None:
+                self._run_long(memory, steps, resets)
             else:
                 self._run(self._chunk(steps), memory)
             (out,) = self._launcher.buffers(Role.OUTPUT)
@@ -138,7 +140,7 @@ class Stream:
             self._work.check(None)
         return y
 
-    def _run(self, chunk: RepeatedChunk, x: Memory | None = None) -> Any:
+    def _run(self, chunk: Repeats, x: Memory | None = None) -> Any:
         if x is not None:
             chunk.read(x)
         if chunk is not self._last:  # another chunk has written to the exchange since
@@ -152,42 +154,48 @@ class Stream:
         chunk.launch()
         return chunk.y
 
-    def _run_long(self, x: Memory, steps: int) -> Any:
-        """More steps than one launch takes."""
-        (out,), manifest = self._launcher.buffers(Role.OUTPUT), self._launcher.manifest
+    def _run_long(self, x: Memory, steps: int, resets: Any) -> Any:
+        """More steps than one launch takes, or with a mask: as a call does it."""
+        (out,) = self._launcher.buffers(Role.OUTPUT)
         if self._device.capturing(self._handle):  # a graph would write to the exchange of others behind us
-            most = f"a captured chunk has at most {manifest.steps_per_launch} steps, not {steps}"
-            raise InputError("E604", most, "capture several chunks, or a call of the layer")
-        self._reserve(out.name, out.bytes(steps))
+            most = f"at most {self._launcher.most_steps} steps, not {steps}"
+            what = f"a captured chunk has no resets, and {most}"
+            raise InputError("E604", what, "capture several chunks, or a call of the layer")
+        self._reserve(out, steps)
+        mask = resets_memory(self._launcher, self._work, resets, self.batch, steps)
         self._last = None
-        call = Call(self._memory(x), steps, self.batch)
         self._work.unchecked = True
-        for first, count in launch.chunks(steps, manifest.steps_per_launch):
-            self._launcher.enqueue(self._work, call, first, count)
+        self._launcher.enqueue_all(self._work, Call(self._memory(x) | mask, steps, self.batch))
         return self._device.lend(self._work.memory[out.name], out.dims_of(self.batch, steps))
 
-    def _chunk(self, steps: int) -> RepeatedChunk:
+    def _chunk(self, steps: int) -> Repeats:
         if steps not in self._chunks:
             self._chunks[steps] = self._made_chunk(steps, None)
         return self._chunks[steps]
 
-    def _made_chunk(self, steps: int, x: Memory | None) -> RepeatedChunk:
+    def _made_chunk(self, steps: int, x: Memory | None) -> Repeats:
         (out,) = self._launcher.buffers(Role.OUTPUT)
-        self._reserve(out.name, out.bytes(steps))
-        RepeatedChunk.reserve(self._launcher, self._work, steps, self._reserve)
+        self._reserve(out, steps)
+        before = self._work.moves
+        self._launcher.reserve_repeated(self._work, steps)
+        self._forget_old_chunks(before)
         y = self._device.lend(self._work.memory[out.name], out.dims_of(self.batch, steps))
-        return RepeatedChunk(self._launcher, self._work, Call(self._memory(x), steps, self.batch), y)
+        return self._launcher.repeated(self._work, Call(self._memory(x), steps, self.batch), y)
 
     def _memory(self, x: Memory | None) -> dict[str, Memory]:
         (source,), (out,) = (self._launcher.buffers(r) for r in (Role.INPUT, Role.OUTPUT))
         y = self._work.memory[out.name]
         return {source.name: y if x is None else x, out.name: y, **self._states}
 
-    def _reserve(self, name: str, size_bytes: int) -> None:
-        """Room in the work memory; chunks that were prepared with what was there before are made again."""
-        before = self._work.memory.get(name)
-        self._work.reserve(name, size_bytes)
-        if self._work.memory[name] is not before:
+    def _reserve(self, buffer: Buffer, steps: int) -> None:
+        """Room for what goes in or comes out."""
+        before = self._work.moves
+        self._work.reserve(buffer.name, buffer.bytes(steps))
+        self._forget_old_chunks(before)
+
+    def _forget_old_chunks(self, moves: int) -> None:
+        """Chunks that were prepared with memory that has been replaced since are made again."""
+        if self._work.moves != moves:
             self._chunks.clear()
             self._last = None
 
@@ -200,7 +208,7 @@ class Stream:
 class Bound:
     """One chunk of a stream on one array; a call enqueues it and returns y, the same array each time."""
 
-    def __init__(self, stream: Stream, chunk: RepeatedChunk) -> None:
+    def __init__(self, stream: Stream, chunk: Repeats) -> None:
         self._stream, self._chunk = stream, chunk
 
     def __call__(self) -> Any:

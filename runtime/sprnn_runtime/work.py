@@ -16,13 +16,14 @@ class Work:
     """Scratch and status of one stream.
 
     ``keeps_status``: what a launch reports stays until somebody checks, and is not cleared by the next one.
-    ``unchecked``: launches may have failed that nobody asked about.
+    ``unchecked``: launches may have failed that nobody asked about. ``moves``: how often memory was replaced.
     """
 
     def __init__(self, manifest: Manifest, device: Device, *, keeps_status: bool) -> None:
         self.memory: dict[str, Memory] = {}
         self.keeps_status = keeps_status
         self.unchecked = False
+        self.moves = 0
         self._device = device
         self._capacity: dict[str, int] = {}
         self._buffers = [b for b in manifest.buffers if b.role in launch.WORK]
@@ -42,8 +43,13 @@ class Work:
         if self._capacity.get(name, 0) < size_bytes:
             self.memory[name] = self._device.allocate(size_bytes)
             self._capacity[name] = size_bytes
+            self.moves += 1
             if self.keeps_status and self.is_status(name):
                 self._device.fill(self.memory[name], size_bytes, Fill.ZEROS)
+
+    def clear(self) -> None:
+        """Gives everything back; this is not used afterwards."""
+        self.memory.clear()
 
     def scratch(self) -> dict[str, Memory]:
         """What the kernels work in, by buffer."""

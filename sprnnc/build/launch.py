@@ -45,6 +45,7 @@ def describe_launch(
     """Every buffer that an argument of ``kernel`` is bound to, and the kernels in launch order."""
     packed = _constants(recurrence, plan, layout, weights)
     arguments = [*kernel.arguments, *(a for p in kernel.input_products for a in p.arguments)]
+    arguments += [a for k in kernel.joined_operands for a in k.arguments]
     used = {a.buffer.partition("@")[0] for a in arguments}
     packed = {name: array for name, array in packed.items() if name in used}
     by_block = {n for p in plan.phases for n in (f"slots_{p.index}", f"used_{p.index}")}
@@ -67,6 +68,10 @@ def describe_launch(
         )
         | _gemm(recurrence, product, plan)
         for p, product in zip(kernel.input_products, recurrence.input_products, strict=True)
+    ]
+    kernels += [
+        _kernel(k.kernel, 4 * target.sms, INPUT_PRODUCT_THREADS, 0, False, k.arguments)
+        for k in kernel.joined_operands
     ]
     choices = plan.choices
     kernels.append(
@@ -104,7 +109,7 @@ def _gemm(recurrence: Recurrence, product: InputProduct, plan: Plan) -> dict[str
         first += v.space.size
     else:
         return {}
-    if plan.choices.input_products.value is not InputProducts.LIBRARY:
+    if plan.choices.input_products.value is InputProducts.KERNEL:
         return {}
     return {
         "gemm": {
@@ -131,15 +136,20 @@ def _buffers(recurrence: Recurrence, plan: Plan) -> list[dict[str, Any]]:
         buffer("y", "output", ["T", b, recurrence.output_space.size]),
     ]
     buffers.append(buffer("lengths", "lengths", [b], "int32"))
-    buffers += [buffer(f"state_{s.name}", "state", [b, s.space.size], state=s.name) for s in cell.states]
+    buffers.append(buffer("resets", "resets", ["T", b], "uint8"))
+    buffers += [buffer(f"state_{s.name}", "state", [b, s.space.size], state=s.name) for s in cell.kept_states]
     buffers += [
         buffer(p.name, "scratch", ["T", b, p.row_count], fill=None) for p in recurrence.input_products
     ]
+    every = f"T+{cell.output_lag}" if cell.output_lag else "T"
     fill = "ones" if plan.choices.exchange.value is Exchange.LAMPORT else None
     buffers += [
-        buffer(f"exchange_{p.index}", "scratch", ["T", plan.exchange_bytes(p) // 4], "uint32", fill=fill)
-        for p in plan.phases
+        buffer(f"exchange_{p.index}", "scratch", [every, plan.exchange_bytes(p) // 4], "uint32", fill=fill)
+        for p in plan.exchanges
     ]
+    if plan.joined:
+        words = plan.exchange_bytes(plan.joined) // 4
+        buffers.append(buffer(f"joined_{plan.joined.index}", "scratch", ["T", words], "uint32", fill=None))
     buffers.append(buffer("arrivals", "scratch", [1], "uint32", fill="zeros"))
     buffers.append(buffer("status", "status", [_STATUS_WORDS], "uint32", fill="zeros"))
     return buffers
@@ -149,6 +159,10 @@ def _constants(
     recurrence: Recurrence, plan: Plan, layout: Layout, weights: Mapping[str, NDArray[np.float32]]
 ) -> dict[str, Array]:
     packed: dict[str, Array] = {}
+    for joined in recurrence.joined_products:
+        assert recurrence.joined
+        first = np.int32(recurrence.joined.first_column(joined.vector))
+        packed[f"places_{joined.name}"] = first + layout.partition.spaces[joined.cols.name].position
     for phase, planned in zip(layout.phases, plan.phases, strict=True):
         if phase.slots:
             packed[f"slots_{phase.index}"] = pack_slots(phase, planned, plan.slot_format)

@@ -145,7 +145,11 @@ class Cell:
     """One cell with concrete sizes. Every state has exactly one ``state'`` equation.
 
     Equations are in an order in which every name is defined before it is read.
-    ``output`` is an expression without matrix products.
+    ``output`` is an expression without matrix products. A cell of several layers (``passes/fuse.py``) may run
+    them as a wavefront: in iteration t a state is at step t - lag of the sequence, and stays as it is
+    before its first step and after its last one. ``lags``: of each state; empty where all are 0.
+    ``output_lag``: that of the output, the largest. ``remembered``: states that only keep what a layer gave
+    for a later iteration; they hold nothing before the first.
     """
 
     name: str
@@ -156,6 +160,18 @@ class Cell:
     equations: tuple[Equation, ...]
     output: Expr
     output_space: Space
+    lags: tuple[int, ...] = ()
+    output_lag: int = 0
+    remembered: tuple[str, ...] = ()
+
+    @property
+    def kept_states(self) -> tuple[Vector, ...]:
+        """Those that go on from one call to the next."""
+        return tuple(s for s in self.states if s.name not in self.remembered)
+
+    def lag(self, state: str) -> int:
+        """By how many iterations the state called ``state`` is late."""
+        return dict(zip((s.name for s in self.states), self.lags, strict=False)).get(state, 0)
 
     def weight(self, name: str) -> Weight:
         """The matrix parameter called ``name``; KeyError if there is none."""

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 from sprnnc.cell.ir import Cell, DType, Model, ScheduleEntry
 
+DECISIONS = ("at_once", "kernels")
+"""Entries of a schedule that are about the network as a whole, not about a layer's kernel."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stream:
@@ -83,10 +86,15 @@ class Network:
         """Layers that have tensors of their own: one kernel each."""
         return tuple(layer for layer in self.layers if layer.weights == layer.name)
 
+    @property
+    def layer_schedule(self) -> tuple[ScheduleEntry, ...]:
+        """The decisions that every kernel takes."""
+        return tuple(e for e in self.schedule if e.name not in DECISIONS)
+
     def model_of(self, layer: NetworkLayer) -> Model:
         """The layer as a model of its own."""
         name = f"{self.name}_{layer.name}"
-        return Model(name, layer.name, layer.cell, self.dtype, self.accumulate, self.schedule)
+        return Model(name, layer.name, layer.cell, self.dtype, self.accumulate, self.layer_schedule)
 
 
 def size_of(joined: Joined) -> int:

@@ -20,6 +20,7 @@ def run_reference(
     x: ArrayLike | Mapping[str, ArrayLike],
     state: Mapping[str, ArrayLike] | None = None,
     lengths: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
 ) -> tuple[Float64, dict[str, Float64]]:
     """Runs ``cell`` over T steps of a batch of B sequences.
 
@@ -27,6 +28,7 @@ def run_reference(
     ``[T, B, I]``, several inputs concatenated on the last axis in the order of declaration, or a
     mapping from input name to ``[T, B, size]``. ``state`` maps state names to ``[B, size]``; a missing
     state starts at zero. ``lengths`` [B]: past its length a column's y is zero and its states stay.
+    ``resets`` [T, B]: where it is not zero, a column's states are zero before that step.
     Returns ``y`` ``[T, B, O]`` and the final states ``[B, size]``, new arrays,
     all float64. NaN and Inf flow through as IEEE 754 says. Raises ValueError for a missing array or
     a wrong shape.
@@ -36,13 +38,27 @@ def run_reference(
     steps, batch = next(iter(inputs.values())).shape[:2]
     columns = _initial_state(cell, state or {}, batch)  # [size, B]: a batch of column vectors
     y = np.empty((steps, batch, cell.output_space.size), np.float64)
-    for t in range(steps):
-        environment = parameters | columns | {name: values[t].T for name, values in inputs.items()}
+    ends = np.full(batch, steps) if lengths is None else np.asarray(lengths)
+    for t in range(steps + cell.output_lag):
+        now = min(t, steps - 1)  # after the last input nobody who runs reads one
+        if resets is not None:
+            anew = runs(t, ends) & (np.asarray(resets)[now] != 0)
+            columns = {name: np.where(anew, 0.0, value) for name, value in columns.items()}
+        environment = parameters | columns | {name: values[now].T for name, values in inputs.items()}
         output, after = _step(cell, environment)
-        running = np.full(batch, True) if lengths is None else t < np.asarray(lengths)
-        columns = {name: np.where(running, value, columns[name]) for name, value in after.items()}
-        y[t] = np.where(running, output, 0.0).T
+        columns = {
+            name: np.where(runs(t - cell.lag(name), ends), value, columns[name])
+            for name, value in after.items()
+        }
+        if t >= cell.output_lag:
+            y[t - cell.output_lag] = np.where(runs(t - cell.output_lag, ends), output, 0.0).T
     return y, {name: np.array(value.T, order="C") for name, value in columns.items()}
+
+
+def runs(step: int, ends: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which columns, of lengths ``ends``, have that step."""
+    running: NDArray[np.bool_] = (step >= 0) & (step < ends)
+    return running
 
 
 def _step(cell: Cell, environment: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from sprnnc.artifact import Artifact
 from sprnnc.cli.exit_codes import Exit
 from sprnnc.cli.one_layer import add_layer_option, one_layer
 from sprnnc.cli.progress import progress
@@ -14,7 +13,7 @@ from sprnnc.export.cubin_form import cubin_files
 from sprnnc.export.folder import check_free, write_folder
 from sprnnc.export.library_form import library_files
 from sprnnc.export.source_form import source_files
-from sprnnc.network_artifact import load
+from sprnnc.network_artifact import Compiled, load
 
 HELP = "export an artifact to C, to be built and run without sprnnc"
 EXAMPLES = """\
@@ -22,6 +21,7 @@ examples:
   sprnnc export lstm.sprnnx -o lstm_c
   sprnnc export lstm.sprnnx -o lstm_c --embed
   sprnnc export lstm.sprnnx -o lstm_cubin --form cubin
+  sprnnc export tagger.sprnnx -o there_c --layer there
 
 cu     one .cu with kernels, launch code and a C API, its header, the weights, a test, a Makefile and a
        CMakeLists.txt: make -C lstm_c builds it with nvcc alone
@@ -31,7 +31,7 @@ cubin  machine code, constants as raw files, JSON that says how to launch it fro
 """
 
 Files = dict[str, bytes]
-_FORMS: dict[str, Callable[[Artifact, bool], Files]] = {
+_FORMS: dict[str, Callable[[Compiled, bool], Files]] = {
     "cu": lambda artifact, embed: source_files(artifact, embed=embed),
     "lib": lambda artifact, embed: library_files(artifact, embed=embed),
     "cubin": lambda artifact, embed: cubin_files(artifact, embed=embed),
@@ -56,7 +56,9 @@ def run(args: argparse.Namespace) -> Exit:
     """Writes the folder whole or not at all. Raises CompileError E506, E507 and E622, and SprnnError."""
     folder = Path(args.output)
     check_free(folder)  # before the work, not after it
-    artifact = one_layer(load(args.artifact), args.layer, "export")
+    artifact: Compiled = load(args.artifact)
+    if args.layer is not None:
+        artifact = one_layer(artifact, args.layer, "export")
     with progress(f"exporting {args.artifact}"):
         files = _FORMS[args.form](artifact, args.embed)
         write_folder(folder, files)

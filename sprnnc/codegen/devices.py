@@ -13,7 +13,7 @@ def copied_buffers(plan: Plan) -> tuple[Copies, ...]:
     if devices == 1 or not plan.phases:
         return ()
     counter = ["arrivals"] if plan.choices.exchange.value is Exchange.BARRIER else []
-    names = [*(f"exchange_{p.index}" for p in plan.phases), *counter, "status"]
+    names = [*(f"exchange_{p.index}" for p in plan.exchanges), *counter, "status"]
     return tuple(Copies(name, tuple(f"{name}_on_{d}" for d in range(devices))) for name in names)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sprnnc.cell.ir import DType, Expr, Ref, walk
 from sprnnc.codegen.devices import at_system_scope, copied_buffers, copy_arguments, everywhere, on_first
 from sprnnc.codegen.expressions import c_expression, offset
-from sprnnc.codegen.inputs import input_product_model
+from sprnnc.codegen.inputs import input_product_model, joined_operand_model
 from sprnnc.codegen.model import (
     Argument,
     Constant,
@@ -25,11 +25,10 @@ from sprnnc.codegen.model import (
 from sprnnc.codegen.names import Names
 from sprnnc.codegen.units import UnitFields
 from sprnnc.passes.recurrence import Phase, Recurrence
-from sprnnc.schedule.choices import Activations, Encoding, Exchange, Tier, Unpack
+from sprnnc.schedule.choices import Activations, Encoding, Exchange, Resets, Tier, Unpack
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup
 
 _INPUTS_AHEAD = 4
-_RUNNING = "const bool running = t < ends[item % kGroups];  // past its length a column keeps its states"
 _STORAGE = {DType.FP32: "Float32", DType.FP16: "Float16", DType.BF16: "BFloat16"}
 
 
@@ -49,14 +48,17 @@ def lower_to_kernel(
     )
     levels = tuple(
         LevelModel(phase, _loops(recurrence, level, spaces, fields))
-        for level, phase in enumerate((None, *phases))
+        for level, phase in enumerate((None, *phases[: len(recurrence.exchanges)]))
     )
+    joined = recurrence.joined
     return KernelModel(
         banner=banner,
         helpers=helpers,
         storage=_STORAGE[plan.dtype],
         flag_at=plan.flag_at_bytes,
         late_io=bool(recurrence.phases) and not levels[0].loops,
+        lag=recurrence.cell.output_lag,
+        fetches=any(s.inputs for s in spaces.values()),
         sums=_sums(plan),
         lamport=plan.choices.exchange.value is Exchange.LAMPORT,
         keeps_packed=plan.unpack is Unpack.EACH_STEP,
@@ -65,9 +67,16 @@ def lower_to_kernel(
         input_products=tuple(
             input_product_model(recurrence, product, names) for product in recurrence.input_products
         ),
+        joined_operands=tuple(
+            joined_operand_model(recurrence, joined, product, names)
+            for product in recurrence.joined_products
+            if joined
+        ),
+        joined=phases[-1] if joined else None,
         spaces=tuple(spaces.values()),
         phases=phases,
         levels=levels,
+        reset_loops=_reset_loops(recurrence, plan, spaces, fields),
         final_loops=_final_loops(recurrence, spaces, fields),
         output_space=spaces[recurrence.output_space.name],
         arguments=_arguments(recurrence, plan, names),
@@ -86,10 +95,13 @@ def helper_files(recurrence: Recurrence, plan: Plan) -> tuple[str, ...]:
         files += ["gather.cuh", "gather_tiles.cuh"] if plan.tile.values > 1 else ["gather.cuh"]
         files.append("exchange.cuh")
         files += ["bulk.cuh"] if any(p.couriers for p in plan.phases) else []
-        by_threads = any(not p.couriers for p in plan.phases)
+        by_threads = any(not p.couriers for p in plan.exchanges)
         files += ["lamport.cuh" if lamport else "barrier.cuh"] if by_threads else []
         if plan.choices.devices.value > 1:
             files += ["devices.cuh"] if lamport else ["devices.cuh", "devices_barrier.cuh"]
+    if recurrence.joined:
+        files.append("joined.cuh")
+        files += ["bulk_joined.cuh"] if plan.phases[0].couriers else []
     if recurrence.input_products:
         files.append("input_product.cuh")
     return tuple(files)
@@ -109,6 +121,10 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
         constants.append(
             c("kInputsAhead", _INPUTS_AHEAD, "steps before its use that an input is brought into L2")
         )
+    if recurrence.cell.output_lag:
+        constants.append(
+            c("kLag", recurrence.cell.output_lag, "steps that the last layer is behind the first")
+        )
     constants += [
         c(f"kLanes{s.name}", s.lanes_per_row, f"lanes that share a row of {s.name}") for s in plan.spaces
     ]
@@ -126,8 +142,8 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
         constants.append(c("kInFlight", plan.loads_in_flight, "slots whose operand is loaded at once"))
     if choices.exchange.value is Exchange.BARRIER and recurrence.phases:
         constants.append(c("kBlocks", choices.all_blocks, "one block an SM, all resident"))
-        constants.append(c("kPhases", len(recurrence.phases), "exchanges a step"))
-    elif any(not p.couriers for p in plan.phases):
+        constants.append(c("kPhases", len(recurrence.exchanges), "exchanges a step"))
+    elif any(not p.couriers for p in plan.exchanges):
         constants.append(c("kPolls", choices.polls_in_flight.value, "polls of a thread in flight"))
     if choices.exchange.value is Exchange.LAMPORT and recurrence.phases:
         constants.append(
@@ -142,10 +158,15 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
 
 def _phase_constants(p: PhasePlan, plan: Plan) -> list[Constant]:
     c, i = Constant, p.index
+    of_what = f"of inputs that phase {i} multiplies" if p.joined else f"that phase {i} exchanges"
     chunks = p.columns * plan.row_bytes // p.chunk_bytes
     pad = (p.positions - p.columns) * plan.row_bytes // p.chunk_bytes
     constants = [
-        c(f"kLength{i}", p.columns, f"values that phase {i} exchanges, of one column"),
+        c(
+            f"kLength{i}",
+            p.columns,
+            f"values {of_what}, of one column",
+        ),
         c(f"kPositions{i}", p.positions, "the same, then the null positions and alignment"),
         c(f"kChunks{i}", chunks, f"{p.chunk_bytes}-byte chunks of one column group of a slot"),
         c(f"kPadChunks{i}", pad, "chunks of zeros that follow a group in shared memory"),
@@ -167,12 +188,13 @@ def _phase_model(
             fields.reader(v.space.name)(v.name),
             f"u.batch_column / kWidth * kLength{p.index} + {offset(phase.first_column(v.name))}u.position",
         )
-        for v in phase.published
+        for v in ([] if phase.joined else phase.published)
     )
     return PhaseModel(
         index=p.index,
         title="; ".join(f"{q.weight} @ {q.operand}" for q in phase.products),
         chunk_words=p.chunk_bytes // 4,
+        polls=_polls(p, plan),
         couriers=p.couriers,
         gather_warps=f"kGatherWarps{p.index}",
         guard=_guard(p.gather_warps, plan),
@@ -192,9 +214,18 @@ def _phase_model(
         slot=_slot(p, plan),
         row_groups=_row_group_models(phase, p, plan, fields),
         publications=publications,
+        chunks=f"Chunks<kGroups, kChunks{p.index}, kPadChunks{p.index}, {p.chunk_bytes // 4}, kThreads>",
+        step_words=f"(kGroups * kLength{p.index} * (kWidth / Storage::columns_per_word))",
         slot_to_publish=everywhere("slot", f"exchange_{p.index}", plan),
         counter=everywhere("arrivals", "arrivals", plan),
     )
+
+
+def _polls(p: PhasePlan, plan: Plan) -> str:
+    """Polls of a thread in flight: no more than it has chunks to look at."""
+    chunks = plan.groups * p.columns * plan.row_bytes // p.chunk_bytes
+    most = -(-chunks // plan.choices.threads.value)
+    return "kPolls" if plan.choices.polls_in_flight.value <= most else str(most)
 
 
 def _guard(warps: int, plan: Plan) -> str:
@@ -311,24 +342,55 @@ def _loops(
     return tuple(loops)
 
 
+def _reset_loops(
+    recurrence: Recurrence, plan: Plan, spaces: dict[str, SpaceModel], fields: UnitFields
+) -> tuple[SpaceLoop, ...]:
+    """What begins a step where a mask may say that a column's states are zero before it."""
+    if plan.choices.resets.value is Resets.NONE:
+        return ()
+    loops = []
+    for space in recurrence.spaces:
+        names = [s.name for s in recurrence.cell.states if s.space == space]
+        states = [fields.reader(space.name)(name) for name in names]
+        if states:
+            statements = tuple(f"{now} = anew[item % kGroups] ? 0.0f : {now};" for now in states)
+            loops.append(SpaceLoop(spaces[space.name], statements))
+    return tuple(loops)
+
+
 def _final_loops(
     recurrence: Recurrence, spaces: dict[str, SpaceModel], fields: UnitFields
 ) -> tuple[SpaceLoop, ...]:
     """What ends a step: the output is known, then the states advance; those of ended columns stay."""
-    loops = []
+    loops, cell = [], recurrence.cell
     for space in recurrence.spaces:
-        statements = []
+        statements, lags = [], []
         read = fields.reader(space.name)
         if space == recurrence.output_space:
+            lags.append(cell.output_lag)
             value = c_expression(recurrence.output, read)
-            statements.append(f"u.result = running ? {value} : 0.0f;")
-        for state in recurrence.cell.states:
+            statements.append(f"u.result = {_running(cell.output_lag)} ? {value} : 0.0f;")
+        for state in cell.states:
             if state.space == space:
-                now = read(state.name)
-                statements.append(f"{now} = running ? {read(state.name + chr(39))} : {now};")
+                lags.append(cell.lag(state.name))
+                now, then = read(state.name), read(state.name + "'")
+                statements.append(f"{now} = {_running(lags[-1])} ? {then} : {now};")
         if statements:
-            loops.append(SpaceLoop(spaces[space.name], (_RUNNING, *statements)))
+            tests = [_running_test(lag) for lag in dict.fromkeys(sorted(lags))]
+            loops.append(SpaceLoop(spaces[space.name], (*tests, *statements)))
     return tuple(loops)
+
+
+def _running(lag: int) -> str:
+    return f"running_{lag}" if lag else "running"
+
+
+def _running_test(lag: int) -> str:
+    """Whether a column is within its length, for what is ``lag`` steps late."""
+    if not lag:
+        return "const bool running = t < ends[item % kGroups];  // past its length a column keeps its states"
+    late = f"t >= {lag} && t - {lag} < ends[item % kGroups]"
+    return f"const bool {_running(lag)} = {late};  // {lag} late"
 
 
 def _state_stores(
@@ -339,7 +401,7 @@ def _state_stores(
         stores = tuple(
             f"state_{fields.names(s.name)}[u.batch_column * {s.space.size} + u.unit] = "
             f"{fields.reader(space.name)(s.name)};"
-            for s in recurrence.cell.states
+            for s in recurrence.cell.kept_states
             if s.space == space
         )
         if stores:
@@ -365,15 +427,20 @@ def _arguments(recurrence: Recurrence, plan: Plan, names: Names) -> tuple[Argume
             arguments.append(a("const unsigned*", f"slots_{p.index}", f"slots_{p.index}"))
             arguments.append(a("const int*", f"slots_used_{p.index}", f"used_{p.index}"))
     arguments += [
-        a("float*", f"state_{names(s.name)}", on_first(f"state_{s.name}", plan)) for s in cell.states
+        a("float*", f"state_{names(s.name)}", on_first(f"state_{s.name}", plan)) for s in cell.kept_states
     ]
     arguments.append(a("float*", "output", on_first("y", plan)))
-    arguments += [a("unsigned*", f"exchange_{p.index}", f"exchange_{p.index}") for p in plan.phases]
+    if plan.joined:
+        i = plan.joined.index
+        arguments.append(a("const unsigned*", f"joined_{i}", f"joined_{i}"))
+    arguments += [a("unsigned*", f"exchange_{p.index}", f"exchange_{p.index}") for p in plan.exchanges]
     if plan.phases:
         if plan.choices.exchange.value is Exchange.BARRIER:
             arguments.append(a("unsigned*", "arrivals", "arrivals"))
         arguments.append(a("unsigned*", "status", "status"))
     arguments.append(a("const int*", "lengths", "lengths"))
+    if plan.choices.resets.value is Resets.BY_MASK and cell.states:
+        arguments.append(a("const unsigned char*", "resets", "resets"))
     arguments += [a("int", "batch", "$batch"), a("int", "first", "$first"), a("int", "steps", "$steps")]
     if plan.phases:
         arguments.append(a("unsigned long long", "budget_ns", "$budget_ns"))

@@ -35,21 +35,37 @@ class Copies:
 
 
 @dataclass(frozen=True, slots=True)
-class InputProductModel:
-    """One kernel that multiplies an input by a matrix for all steps at once.
+class OperandModel:
+    """A functor that evaluates an operand made of inputs; ``value`` follows ``statements``."""
 
-    ``operand`` follows ``statements``.
-    """
-
-    kernel: str
     functor: str
-    equation: str
-    arguments: tuple[Argument, ...]
     captured: tuple[Argument, ...]
     statements: tuple[str, ...]
-    operand: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputProductModel:
+    """One kernel that multiplies an input by a matrix for all steps at once."""
+
+    kernel: str
+    equation: str
+    arguments: tuple[Argument, ...]
+    operand: OperandModel
     rows: int
     cols: int
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedOperandModel:
+    """One kernel that lays out ``cols`` of the ``length`` values of a joined phase's operand, every step."""
+
+    kernel: str
+    equation: str
+    arguments: tuple[Argument, ...]
+    operand: OperandModel
+    cols: int
+    length: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +108,7 @@ class SpaceModel:
     fields: tuple[Field, ...]
     parameters: tuple[Load, ...]
     states: tuple[Load, ...]
+    zeroed: tuple[str, ...]
     inputs: tuple[Load, ...]
 
 
@@ -144,14 +161,16 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class PhaseModel:
-    """One exchange and its products.
+    """One exchange and its products, or those of the inputs, which have no publications.
 
+    ``chunks``: the C type of what a thread copies of the inputs; ``step_words``: words of one step's operand.
     ``slot_to_publish`` and ``counter``: the first arguments of what publishes a value and counts a block in.
     """
 
     index: int
     title: str
     chunk_words: int
+    polls: str
     couriers: int
     gather_warps: str
     guard: str
@@ -169,6 +188,8 @@ class PhaseModel:
     totals: tuple[Total, ...]
     row_groups: tuple[RowGroupModel, ...]
     publications: tuple[Publication, ...]
+    chunks: str
+    step_words: str
     slot_to_publish: str
     counter: str
 
@@ -183,7 +204,7 @@ class LevelModel:
 
 @dataclass(frozen=True, slots=True)
 class KernelModel:
-    """A whole source file. ``sums``: the C type of a lane's sums of a row.
+    """A whole source file. ``sums``: the C type of a lane's sums of a row; ``fetches``: a unit has inputs.
 
     ``copied``: buffers of which a kernel for several devices is given everybody's, besides its device's own.
     """
@@ -194,14 +215,19 @@ class KernelModel:
     sums: str
     flag_at: int
     late_io: bool
+    lag: int
+    fetches: bool
     lamport: bool
     keeps_packed: bool
     pins_lane: bool
     constants: tuple[Constant, ...]
     input_products: tuple[InputProductModel, ...]
+    joined_operands: tuple[JoinedOperandModel, ...]
+    joined: PhaseModel | None
     spaces: tuple[SpaceModel, ...]
     phases: tuple[PhaseModel, ...]
     levels: tuple[LevelModel, ...]
+    reset_loops: tuple[SpaceLoop, ...]
     final_loops: tuple[SpaceLoop, ...]
     output_space: SpaceModel
     arguments: tuple[Argument, ...]

@@ -30,10 +30,10 @@ class UnitFields:
         r = self.recurrence
         level = {e.equation.target: e.level for e in r.equations}
         reads: list[tuple[Expr, int]] = [(e.equation.value, e.level) for e in r.equations]
-        after = len(r.phases) + 1
+        after = len(r.exchanges) + 1
         reads.append((r.output, after))
         reads += [(Ref(f"{s.name}'", s.space), after) for s in r.cell.states]
-        reads += [(Ref(v.name, v.space), after) for phase in r.phases for v in phase.published]
+        reads += [(Ref(v.name, v.space), after) for phase in r.exchanges for v in phase.published]
         kept = set()
         for value, at in reads:
             for node in walk(value):
@@ -112,7 +112,9 @@ class UnitFields:
             states=tuple(
                 Load(names(v.name), f"state_{names(v.name)}[u.batch_column * {space.size} + u.unit]")
                 for v in states
+                if v in r.cell.kept_states
             ),
+            zeroed=tuple(names(v.name) for v in states if v not in r.cell.kept_states),
             inputs=tuple(self._input_load(names(q.name), self._product_at(p, q)) for p, q in fetched)
             + tuple(self._input_load(names(v.name), self._input_at(v.name)) for v in inputs),
         )
@@ -123,14 +125,15 @@ class UnitFields:
     def _product_at(self, p: InputProduct, rows: InputRows) -> str:
         """Where a unit's row of an input product lies, in step ``{t}``."""
         return (
-            f"{p.name}[((size_t){{t}} * batch + u.batch_column) * {p.row_count}"
-            f" + {offset(rows.first_row)}u.unit]"
+            f"of_step({p.name}, {{t}}, batch * {p.row_count})"
+            f"[(unsigned)(u.batch_column * {p.row_count} + {offset(rows.first_row)}u.unit)]"
         )
 
     def _input_at(self, name: str) -> str:
         """Where a unit's value of an input lies, in step ``{t}``."""
         start = offset(self._offset(name))
-        return f"input[((size_t){{t}} * batch + u.batch_column) * kInput + {start}u.unit]"
+        place = f"(unsigned)(u.batch_column * kInput + {start}u.unit)"
+        return f"of_step(input, {{t}}, batch * kInput)[{place}]"
 
     def _offset(self, name: str) -> int:
         """Where an input starts in the concatenation of all inputs."""

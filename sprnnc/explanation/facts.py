@@ -12,14 +12,14 @@ from sprnnc.explanation.orders import OrderCost, lay_out_orders
 from sprnnc.layout.partition import IntArray
 from sprnnc.layout.tile import ONE_VALUE
 from sprnnc.measurement import Measurement
-from sprnnc.passes.phases import split_into_phases
 from sprnnc.passes.recurrence import Phase, Recurrence
-from sprnnc.schedule.banks import GatherCost, gather_cost
+from sprnnc.prediction import gather_of, prediction_of
+from sprnnc.schedule.banks import GatherCost
+from sprnnc.schedule.joining import recurrence_of
 from sprnnc.schedule.plan import PhasePlan
-from sprnnc.schedule.predict import Prediction, predict
+from sprnnc.schedule.predict import Prediction
 from sprnnc.schedule.registers import slot_format
 from sprnnc.schedule.slot_format import SlotFormat
-from sprnnc.schedule.slot_words import unpack_slots
 from sprnnc.target import Target, find_target
 
 
@@ -68,7 +68,7 @@ def gather_facts(
 ) -> Facts:
     """The facts; with ``compare_orders`` every matrix is laid out three times more."""
     plan = artifact.plan
-    recurrence = split_into_phases(artifact.model.cell)
+    recurrence = recurrence_of(artifact.model.cell, plan.choices)
     target = find_target(plan.target)
     orders = lay_out_orders(artifact, recurrence, target) if compare_orders else {}
     phases = {
@@ -76,10 +76,7 @@ def gather_facts(
         for p in plan.phases
         if p.slots
     }
-    used = {i: p.used for i, p in phases.items()}
-    costs = {i: p.cost for i, p in phases.items()}
-    prediction = predict(plan, recurrence, target, used, costs)
-    return Facts(artifact, recurrence, target, phases, prediction, measurement)
+    return Facts(artifact, recurrence, target, phases, prediction_of(artifact), measurement)
 
 
 def _phase_facts(
@@ -87,15 +84,15 @@ def _phase_facts(
 ) -> PhaseFacts:
     plan, model = artifact.plan, recurrence.phases[phase.index - 1]
     form, by_value = plan.slot_format, slot_format(artifact.model, recurrence, ONE_VALUE)
-    _, position = unpack_slots(artifact.packed[f"slots_{phase.index}"], phase, form)
+    gather = gather_of(artifact, phase)
     nonzeros = sum(int(np.count_nonzero(artifact.tensors[p.weight])) for p in model.products)
-    filled = int((position < phase.columns).sum())
+    filled = int((gather.position < phase.columns).sum())
     return PhaseFacts(
         plan=phase,
         model=model,
-        position=position,
-        used=artifact.packed[f"used_{phase.index}"],
-        cost=gather_cost(plan, position, phase.columns),
+        position=gather.position,
+        used=gather.used,
+        cost=gather.cost,
         form=form,
         by_value=by_value,
         bytes_saved=4 * (nonzeros * by_value.words - filled * form.words),

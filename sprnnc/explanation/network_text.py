@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sprnnc.explanation.facts import gather_facts
 from sprnnc.explanation.text import explain_facts, measured_line
 from sprnnc.measurement import Measurement
 from sprnnc.network_artifact import NetworkArtifact
 from sprnnc.recursion import room_for_deep_expressions
-from sprnnc.schedule.network_plan import Join, print_network_plan
+from sprnnc.schedule.network_plan import Call, Fork, Join, Step, flat, print_network_plan
 from sprnnc.target import find_target
 
 
@@ -39,7 +39,8 @@ def explain_network(artifact: NetworkArtifact, measurement: Measurement | None =
     else:
         each = [(layer.name, totals[layer.weights]) for layer in network.layers]
         lines += [f"  {name:<17} {total:.3f}" for name, total in each]
-        lines.append(f"  {'total':<17} {sum(total for _, total in each):.3f}")
+        whole = sum(_longest(step, totals) for step in artifact.plan.steps)
+        lines.append(f"  {'total':<17} {whole:.3f}")
     lines.append(f"  measured          {measured_line(measurement)}")
     for name, layer_facts in facts.items():
         lines += ["", *_layer(artifact, name), ""]
@@ -52,6 +53,13 @@ def _layer(artifact: NetworkArtifact, name: str) -> Iterator[str]:
     yield f"layer {name}" + (f", whose kernels and weights {', '.join(sharing)} share" if sharing else "")
 
 
+def _longest(step: Step, totals: Mapping[str, float]) -> float:
+    """Microseconds of a step, and of branches at once those of the longest."""
+    if isinstance(step, Fork):
+        return max(sum(_longest(s, totals) for s in branch) for branch in step.branches)
+    return totals[step.part] if isinstance(step, Call) else 0.0
+
+
 def _joined_bytes(artifact: NetworkArtifact) -> int:
-    joins = [s for s in artifact.plan.steps if isinstance(s, Join)]
+    joins = [s for s in flat(artifact.plan.steps) if isinstance(s, Join)]
     return sum(4 * artifact.plan.size(s.source) for s in joins) * artifact.manifest.batch

@@ -10,7 +10,7 @@ from sprnnc.cell.ir import DType
 from sprnnc.explanation.charts import Chart, Key, Shape, heat_cells, rectangle, stacked_bar, stacked_columns
 from sprnnc.explanation.counts import nonzeros_by_warp, reads_by_bank, slots_by_warp
 from sprnnc.explanation.facts import Facts, PhaseFacts
-from sprnnc.explanation.text import chain_error, floor_of, heading, held, measured, own_order
+from sprnnc.explanation.text import chain_error, floor_of, heading, held, measured, own_order, phase_title
 from sprnnc.schedule.memory import null_positions
 from sprnnc.schedule.plan import PhasePlan, Plan
 from sprnnc.version import VERSION
@@ -84,10 +84,7 @@ def make_page(facts: Facts) -> Page:
         time_notes=_time_notes(facts),
         weights=_weights(facts),
         decisions=tuple(Decision(n, c.text, c.by_user, c.reason) for n, c in plan.choices.items()),
-        phases=tuple(
-            _phase(plan, p, ", ".join(f"{m.weight} @ {m.operand}" for m in model.products), facts)
-            for p, model in phases
-        ),
+        phases=tuple(_phase(plan, p, phase_title(model), facts) for p, model in phases),
         footer=f"sprnnc {VERSION}",
     )
 

@@ -9,7 +9,7 @@ from sprnnc.cell.ir import DType
 from sprnnc.explanation.facts import Facts, PhaseFacts
 from sprnnc.explanation.orders import OrderCost, mean_used
 from sprnnc.measurement import Measurement
-from sprnnc.passes.recurrence import Recurrence
+from sprnnc.passes.recurrence import Phase, Recurrence
 from sprnnc.recursion import room_for_deep_expressions
 from sprnnc.schedule.choices import Exchange, print_choices
 from sprnnc.schedule.plan import PhasePlan, Plan
@@ -83,6 +83,10 @@ def _prediction(facts: Facts) -> list[str]:
         if p.bounds:
             bounds = ", ".join(dict.fromkeys(b.value for b in p.bounds))
             lines[1] += f"  bound by {bounds}"
+        if p.meanwhile:
+            lines.append(
+                f"  meanwhile         {p.meanwhile:.3f}  products of the inputs, within the exchange"
+            )
         lines += [
             f"  total             {p.total:.3f}",
             f"  floor             {p.floor:.3f}  {floor_of(facts)}",
@@ -126,8 +130,7 @@ def _resources(artifact: Artifact, target: Target) -> list[str]:
 
 def _phase(plan: Plan, recurrence: Recurrence, phase: PhasePlan, facts: PhaseFacts | None) -> list[str]:
     model = recurrence.phases[phase.index - 1]
-    products = ", ".join(f"{p.weight} @ {p.operand}" for p in model.products)
-    lines = [f"phase {phase.index}: {products}"]
+    lines = [f"phase {phase.index}: {phase_title(model)}"]
     lanes = dict.fromkeys(plan.space(p.rows.name).lanes_per_row for p in model.products)
     lines.append(
         f"  rows              {' or '.join(map(str, lanes))} lanes each, {phase.gather_warps} gathering "
@@ -157,6 +160,12 @@ def held(facts: PhaseFacts) -> str:
         f"one for {form.tile} values, {4 * form.words} bytes a slot: all take {abs(saved)} bytes "
         f"{'less' if saved >= 0 else 'more'} than with {4 * facts.by_value.words} bytes for every non-zero"
     )
+
+
+def phase_title(phase: Phase) -> str:
+    """Its products, and when they are gathered where that is not after an exchange."""
+    products = ", ".join(f"{p.weight} @ {p.operand}" for p in phase.products)
+    return f"{products}, while a block waits for phase 1" if phase.joined else products
 
 
 def own_order(plan: Plan, facts: PhaseFacts) -> OrderCost:
@@ -196,14 +205,18 @@ def chain_error(additions: int) -> str:
 
 
 def _bytes(plan: Plan, recurrence: Recurrence) -> list[str]:
-    exchanged, choices = sum(plan.exchange_bytes(p) for p in plan.phases), plan.choices
+    exchanged, choices = sum(plan.exchange_bytes(p) for p in plan.exchanges), plan.choices
     streamed = sum(p.streamed_words * p.gather_warps for p in plan.phases) * 32 * 4
     rows = sum(p.row_count for p in recurrence.input_products)
     sent = exchanged * (choices.devices.value - 1)
+    inputs = (
+        [f"  inputs            {plan.exchange_bytes(plan.joined)} read by each block"] if plan.joined else []
+    )
     return [
         f"  exchanged         {exchanged} (written once, read by each of {choices.all_blocks} blocks)",
         *([f"  over links        {sent} (each value to all other devices)"] if sent else []),
         f"  weights streamed  {streamed * choices.all_blocks}",
+        *inputs,
         f"  input products    {rows * plan.batch * 4} read",
         f"  output            {recurrence.output_space.size * plan.batch * 4} written",
     ]

@@ -18,20 +18,25 @@ from sprnn_runtime.launch import (
     FillStep,
     First,
     KernelStep,
+    Number,
     Pointer,
     Step,
     Steps,
-    chunk_steps,
     extent,
 )
-from sprnn_runtime.manifest import DEFAULT_BUDGET_NS, Buffer, Manifest, Role
+from sprnn_runtime.manifest import DEFAULT_BUDGET_NS, Buffer, Role
 from sprnn_runtime.work import BUDGET_SPENT
 
-VERSION = (1, 1)
+from sprnnc.export.whole import BETWEEN, LayerRun, Whole
+
+VERSION = (1, 2)
 
 
-def describe(manifest: Manifest, cubin: str, files: Mapping[str, bytes]) -> dict[str, Any]:
-    """``cubin``: its path among ``files``, where constants are ``constants/NAME.bin``."""
+def describe(
+    whole: Whole, cubins: Mapping[str, str], constants: Mapping[str, str], files: Mapping[str, bytes]
+) -> dict[str, Any]:
+    """``cubins`` and ``constants``: by part and by buffer, their paths among ``files``."""
+    manifest = whole.manifest
     return {
         "format": "sprnn-launch",
         "version": list(VERSION),
@@ -44,12 +49,36 @@ def describe(manifest: Manifest, cubin: str, files: Mapping[str, bytes]) -> dict
         "inputs": [{"name": v.name, "size": v.size} for v in manifest.inputs],
         "states": [{"name": v.name, "size": v.size} for v in manifest.states],
         "output_size": manifest.output_size,
-        "steps_per_launch": manifest.steps_per_launch,
+        "steps_per_launch": whole.steps_per_launch,
         "default_budget_ns": DEFAULT_BUDGET_NS,
-        "cubin": _file(cubin, files),
-        "buffers": [_buffer(b, files) for b in manifest.buffers],
-        "chunk": [_step(s) for s in chunk_steps(manifest)],
-        "status": [_status(b) for b in manifest.buffers if b.role is Role.STATUS],
+        **_code(whole, cubins, files),
+        "buffers": [_buffer(b, whole, constants, files) for b in whole.buffers],
+        **_program(whole, cubins),
+        "status": [_status(b) for b in whole.buffers if b.role is Role.STATUS],
+    }
+
+
+def _code(whole: Whole, cubins: Mapping[str, str], files: Mapping[str, bytes]) -> dict[str, Any]:
+    described = [_file(path, files) for path in cubins.values()]
+    return {"cubins": described} if whole.is_network else {"cubin": described[0]}
+
+
+def _program(whole: Whole, cubins: Mapping[str, str]) -> dict[str, Any]:
+    """A layer alone is one chunk, again and again."""
+    if not whole.is_network:
+        return {"chunk": [_step(s, None) for s in whole.runs[0].chunk]}
+    steps = [
+        _run(s, cubins[s.part]) if isinstance(s, LayerRun) else _step(s, cubins[BETWEEN]) for s in whole.steps
+    ]
+    return {"whole_sequence": whole.whole_sequence, "program": steps}
+
+
+def _run(run: LayerRun, cubin: str) -> dict[str, Any]:
+    return {
+        "do": "run",
+        "layer": run.layer,
+        "steps_per_launch": run.steps_per_launch,
+        "chunk": [_step(s, cubin) for s in run.chunk],
     }
 
 
@@ -58,17 +87,21 @@ def _file(path: str, files: Mapping[str, bytes]) -> dict[str, Any]:
     return {"path": path, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _buffer(buffer: Buffer, files: Mapping[str, bytes]) -> dict[str, Any]:
-    known = {
+def _buffer(
+    buffer: Buffer, whole: Whole, constants: Mapping[str, str], files: Mapping[str, bytes]
+) -> dict[str, Any]:
+    known: dict[str, Any] = {
         "name": buffer.name,
         "role": buffer.role.value,
-        "owner": "caller" if buffer.role in (*CALLERS, Role.LENGTHS) else "model",
+        "owner": "caller" if buffer.role in (*CALLERS, Role.LENGTHS, Role.RESETS) else "model",
         "dtype": buffer.dtype,
         "shape": list(buffer.shape),
         "bytes": _extent(extent(buffer)),
     }
+    if buffer.name in whole.most_steps:
+        known["most_steps"] = whole.most_steps[buffer.name]
     if buffer.role is Role.CONSTANT:
-        known["file"] = _file(f"constants/{buffer.name}.bin", files)
+        known["file"] = _file(constants[buffer.name], files)
     if buffer.role is Role.STATE:
         known["state"] = buffer.state
     return known
@@ -78,13 +111,15 @@ def _extent(size: Extent) -> dict[str, int]:
     return {"fixed": size.fixed, "per_step": size.per_step}
 
 
-def _step(step: Step) -> dict[str, Any]:
+def _step(step: Step, cubin: str | None) -> dict[str, Any]:
+    """``cubin``: the path of the kernel's, where there are several."""
     match step:
         case FillStep(buffer, fill, size):
             return {"do": "fill", "buffer": buffer, "byte": fill.byte, "bytes": _extent(size)}
         case KernelStep(kernel, arguments):
             return {
                 "do": "launch",
+                **({"cubin": cubin} if cubin else {}),
                 "kernel": kernel.name,
                 "cooperative": kernel.cooperative,
                 "grid": [kernel.grid, 1, 1],
@@ -99,7 +134,7 @@ def _step(step: Step) -> dict[str, Any]:
 def _argument(argument: Argument) -> dict[str, Any]:
     match argument:
         case Pointer(buffer, step_bytes):
-            return {"type": "pointer", "buffer": buffer, "step_bytes": step_bytes}
+            return {"type": "pointer", "buffer": buffer or None, "step_bytes": step_bytes}
         case Steps():
             return {"type": "int32", "value": "steps"}
         case Budget():
@@ -108,6 +143,8 @@ def _argument(argument: Argument) -> dict[str, Any]:
             return {"type": "int32", "value": "batch"}
         case First():
             return {"type": "int32", "value": "first"}
+        case Number(value):
+            return {"type": "int32", "value": value}
         case _:
             assert_never(argument)
 

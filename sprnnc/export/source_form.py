@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from sprnnc.artifact import Artifact
 from sprnnc.codegen.render import environment
 from sprnnc.export.lower import lower_to_export
 from sprnnc.export.model import ExportModel
 from sprnnc.export.self_test import self_test
 from sprnnc.export.weights import pack
+from sprnnc.export.whole import whole
+from sprnnc.network_artifact import Compiled
 
 
-def source_files(artifact: Artifact, *, embed: bool) -> dict[str, bytes]:
+def source_files(artifact: Compiled, *, embed: bool) -> dict[str, bytes]:
     """Contents by file name. ``embed`` puts the weights into the source, instead of a file beside it.
 
     Raises CompileError E506 for an artifact of target ``sim``.
     """
-    blob = pack(artifact.packed)
-    model = lower_to_export(artifact, blob, embed=embed)
+    exported = whole(artifact)
+    blob = pack(exported.constants)
+    model = lower_to_export(exported, blob, embed=embed)
     test = self_test(artifact)
     files = {
         f"{model.name}.h": render("api.h.j2", model),

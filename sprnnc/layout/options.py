@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sprnnc.layout.cycles import (
+    BUNDLE_CYCLES,
+    ISSUE_CYCLES,
     ROUND_CYCLES,
     SCHEDULERS,
     SHUFFLE_INSTRUCTIONS,
@@ -118,6 +120,8 @@ class LayoutOptions:
             busiest += -(-b.warps // SCHEDULERS) * instructions
             alone += instructions
         wavefronts += self._memory_cycles(_RESERVE * own, most)
+        late = max(0.0, own - self.register_slots) / own * len(bundles) if own else 0.0
+        alone += late * BUNDLE_CYCLES / ISSUE_CYCLES[0]
         bounds = GatherBounds.of(wavefronts, busiest, alone, most)
         return bounds.cycles + ROUND_CYCLES * sum(reduction_rounds(lanes_per_row, self.sums))
 

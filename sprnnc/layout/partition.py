@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from sprnnc.passes.recurrence import Recurrence
 
 IntArray = NDArray[np.int32]
 NOBODY = -1
+# Inputs that a block does not own may trade places within runs of so many: what lies together stays together.
+_RUN_OF_INPUTS = 32
 # Runs of units may make the busiest block this much busier: memory access in whole sectors is worth it.
 _RUNS_WORTH = 1.08
 
@@ -29,6 +31,8 @@ _RUNS_WORTH = 1.08
 @dataclass(frozen=True, slots=True, eq=False)
 class SpacePartition:
     """Units of one space over blocks, those of a device side by side.
+
+    Where no block owns them (inputs that the loop multiplies), over runs.
 
     ``unit`` int32 [blocks, units_per_block]: canonical unit, or NOBODY where a block has fewer.
     ``position`` int32 [size]: place of each unit in an exchanged vector; a block's are contiguous.
@@ -39,6 +43,7 @@ class SpacePartition:
     position: IntArray
     block: IntArray
     local: IntArray
+    owned: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,6 +74,11 @@ def partition(
                 if product.rows == space:
                     load += nonzeros[product.weight]
         spaces[space.name] = _deal(load, devices, blocks, units_together(recurrence, space.name, tile))
+    for joined in recurrence.joined_products:
+        name, size = joined.cols.name, joined.cols.size
+        if name not in spaces:
+            runs = _deal(np.zeros(size, np.int64), 1, -(-size // _RUN_OF_INPUTS), tile.columns)
+            spaces[name] = replace(runs, owned=False)
     return Partition(devices, devices * blocks, spaces)
 
 
@@ -141,5 +151,5 @@ def print_partition(partition: Partition) -> str:
     for name, space in partition.spaces.items():
         for b, units in enumerate(space.unit):
             listed = " ".join(str(u) for u in units if u != NOBODY)
-            lines.append(f"  {name} block {b}: {listed}")
+            lines.append(f"  {name} {'block' if space.owned else 'run'} {b}: {listed}")
     return "\n".join(lines) + "\n"

@@ -213,7 +213,7 @@ def verify(recurrence: Recurrence) -> None:
     """Contract of this stage: every name stands for one value; none is read before its level."""
     _refuse_duplicates(recurrence)
     level = {e.equation.target: e.level for e in recurrence.equations}
-    level |= {p.name: phase.index for phase in recurrence.phases for p in phase.products}
+    level |= {p.name: phase.level for phase in recurrence.phases for p in phase.products}
     for e in recurrence.equations:
         for node in walk(e.equation.value):
             if isinstance(node, MatVec):
@@ -223,6 +223,7 @@ def verify(recurrence: Recurrence) -> None:
         if space_of(e.equation.value) not in (e.equation.space, None):
             raise InternalError("phases", f"{e.equation.target} changed its space")
     values = {v.name for v in recurrence.cell.states} | {e.equation.target for e in recurrence.equations}
+    values |= {p.vector for p in recurrence.joined_products}
     for phase in recurrence.phases:
         if not phase.products:
             raise InternalError("phases", f"phase {phase.index} has no product")
@@ -256,7 +257,15 @@ def print_recurrence(recurrence: Recurrence) -> str:
         lines.append(f"  before the loop: {p.name}[{p.row_count}] = stacked @ {print_expr(p.operand)}")
         lines += [f"    {e.target} = {print_expr(e.value)}" for e in p.definitions]
         lines += [f"    {q.name}[{q.rows.name}] = rows {q.first_row} on, {q.weight}" for q in p.parts]
-    for phase in (None, *recurrence.phases):
+    for joined in recurrence.joined_products:
+        lines.append(f"  in the loop: {joined.vector}[{joined.cols.name}] = {print_expr(joined.operand)}")
+        lines += [f"    {e.target} = {print_expr(e.value)}" for e in joined.definitions]
+    if recurrence.joined:
+        lines.append("  while a block waits for phase 1:")
+        lines += [
+            f"    {p.name}[{p.rows.name}] = {p.weight} @ {p.operand}" for p in recurrence.joined.products
+        ]
+    for phase in (None, *recurrence.exchanges):
         if phase is not None:
             vectors = ", ".join(f"{v.name}[{v.space.name}]" for v in phase.published)
             lines.append(f"  phase {phase.index}: publish {vectors}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sprnnc.cell.ir import Cell, Equation, Expr, Space
+from sprnnc.cell.ir import Cell, Equation, Expr, Ref, Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class InputRows:
 class InputProduct:
     """Matrices that multiply the same ``operand``, stacked; nothing here depends on a state.
 
-    Computed for all steps before the loop. ``operand`` and the equations of ``definitions`` that it
-    needs read inputs, parameters, rows of earlier input products and each other.
+    Computed for all steps before the loop, or joined to it. ``operand`` and the equations of ``definitions``
+    that it needs read inputs, parameters, rows of earlier input products and each other.
     """
 
     name: str
@@ -38,6 +38,11 @@ class InputProduct:
     @property
     def row_count(self) -> int:
         return sum(p.rows.size for p in self.parts)
+
+    @property
+    def vector(self) -> str:
+        """What the operand is called where the loop multiplies it."""
+        return self.operand.name if isinstance(self.operand, Ref) else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +65,21 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What lies between two exchanges: products that read the vectors published at its start."""
+    """What lies between two exchanges: products that read the vectors published at its start.
+
+    Or, ``joined``, products of vectors that are known before the loop, one for each input product: a block
+    multiplies them while it waits for phase 1.
+    """
 
     index: int
     published: tuple[PublishedVector, ...]
     products: tuple[Product, ...]
+    joined: bool = False
+
+    @property
+    def level(self) -> int:
+        """The first level of equations that may read the products."""
+        return 1 if self.joined else self.index
 
     @property
     def columns(self) -> int:
@@ -94,7 +109,8 @@ class Recurrence:
     """A cell whose matrix products are named and assigned to phases.
 
     ``spaces`` are those in which threads own units: of states, products and equations. Every
-    expression in ``equations`` and ``output`` is free of MatVec.
+    expression in ``equations`` and ``output`` is free of MatVec. ``input_products`` are computed before the
+    loop, ``joined_products`` in it; these have the last of ``phases``.
     """
 
     cell: Cell
@@ -104,6 +120,17 @@ class Recurrence:
     equations: tuple[LeveledEquation, ...]
     output: Expr
     output_space: Space
+    joined_products: tuple[InputProduct, ...] = ()
+
+    @property
+    def exchanges(self) -> tuple[Phase, ...]:
+        """The phases that begin with an exchange, in the order of a step."""
+        return tuple(p for p in self.phases if not p.joined)
+
+    @property
+    def joined(self) -> Phase | None:
+        """The phase of ``joined_products``, where there are any."""
+        return next((p for p in self.phases if p.joined), None)
 
     def products_of(self, space: str) -> tuple[Product, ...]:
         """Products whose rows are units of ``space``, in phase order: the order of a unit's table."""

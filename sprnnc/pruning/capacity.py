@@ -18,6 +18,7 @@ from sprnnc.passes.phases import split_into_phases
 from sprnnc.schedule.assemble import assemble
 from sprnnc.schedule.choose import choose
 from sprnnc.schedule.fit_partition import fit_partition
+from sprnnc.schedule.joining import as_chosen
 from sprnnc.schedule.memory import fixed_memory
 from sprnnc.schedule.plan import Plan
 from sprnnc.schedule.registers import layout_options, register_slots, slot_format
@@ -31,6 +32,7 @@ def plan_of(model: Model, tensors: Tensors, batch: int, target: Target) -> Plan:
     """Stages 3 to 6 of the compiler, without a build. Raises CompileError E402 to E410."""
     recurrence = split_into_phases(model.cell)
     choices = choose(model, recurrence, batch, target, {})
+    recurrence = as_chosen(recurrence, choices)
     tile, choices, parts = fit_partition(model, recurrence, choices, tensors, batch, target)
     options = layout_options(model, recurrence, choices, batch, target, tile)
     layout = lay_out(recurrence, tensors, parts, options)
@@ -49,6 +51,7 @@ def most_nonzeros(model: Model, batch: int, target: Target) -> int:
     """
     recurrence = split_into_phases(model.cell)
     choices = choose(model, recurrence, batch, target, {})
+    recurrence = as_chosen(recurrence, choices)
     registers = register_slots(model, recurrence, choices, batch, target, ONE_VALUE)
     shared = target.shared_bytes_per_block - fixed_memory(model, recurrence, choices, batch, target).bytes
     form = slot_format(model, recurrence, ONE_VALUE)

@@ -53,7 +53,7 @@ def assemble(
         if relief.one_by_one and not choices.unroll.by_user:
             choices = replace(choices, unroll=Choice(1, "more loads at once would take too many registers"))
     phases, taken = [], memory.bytes
-    for laid_out, where in zip(layout.phases, memory.phases, strict=True):
+    for phase, laid_out, where in zip(recurrence.phases, layout.phases, memory.phases, strict=True):
         word_bytes = LANES * 4 * laid_out.gather_warps  # one word of every lane
         shared = (target.shared_bytes_per_block - taken) // word_bytes
         if choices.shared_slots.value >= 0:
@@ -61,7 +61,7 @@ def assemble(
         tiers = split_tiers(laid_out.ranks, registers, shared, form)
         registers -= tiers.slots[Tier.REGISTER]
         step = position_step(form.encoding, where.positions, row_bytes)
-        phases.append(_phase_plan(laid_out, where, tiers, taken, step, form))
+        phases.append(_phase_plan(laid_out, where, tiers, taken, step, form, phase.joined))
         taken += tiers.words[Tier.SHARED] * word_bytes
     plan = Plan(
         target=target.name,
@@ -104,6 +104,7 @@ def _phase_plan(
     slots_at_bytes: int,
     step: int,
     form: SlotFormat,
+    joined: bool,
 ) -> PhasePlan:
     return PhasePlan(
         index=laid_out.index,
@@ -124,6 +125,7 @@ def _phase_plan(
         arrivals_at_bytes=memory.arrivals_at_bytes,
         slots_at_bytes=slots_at_bytes,
         nonzeros=laid_out.nonzeros * form.tile.values,
+        joined=joined,
     )
 
 
@@ -181,8 +183,9 @@ def print_plan(plan: Plan) -> str:
             f"{s.units_per_lane} units a lane in {s.warps} warps"
         )
     for p in plan.phases:
+        moved = "of inputs, while others publish," if p.joined else "exchanged"
         lines.append(
-            f"  phase {p.index}: {plan.exchange_bytes(p)} bytes exchanged in {p.chunk_bytes}-byte "
+            f"  phase {p.index}: {plan.exchange_bytes(p)} bytes {moved} in {p.chunk_bytes}-byte "
             f"chunks, {p.couriers} couriers; {p.gather_warps} gathering warps; slots a lane: "
             f"{p.register_slots} register, {p.shared_slots} shared, {p.streamed_slots} streamed"
         )

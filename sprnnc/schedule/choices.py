@@ -39,10 +39,18 @@ class Fetch(Enum):
 
 
 class InputProducts(Enum):
-    """What multiplies the inputs of all steps before the loop."""
+    """What multiplies the inputs: before the loop, for all steps, or in it."""
 
     LIBRARY = "library"  # the GPU vendor's, where the runtime finds it; otherwise the kernel
     KERNEL = "kernel"  # one of the artifact's own, the same on every machine
+    JOINED = "joined"  # the recurrence itself, non-zero by non-zero, while a block waits for the others
+
+
+class Resets(Enum):
+    """Whether the states of a column can begin anew in mid-sequence."""
+
+    NONE = "none"
+    BY_MASK = "by_mask"  # a call may bring a mask of steps and columns
 
 
 class UnitOrder(Enum):
@@ -124,6 +132,7 @@ class Choices:
     prefetch: Choice[int]
     chain: Choice[int]
     input_products: Choice[InputProducts]
+    resets: Choice[Resets]
     steps_per_launch: Choice[int]
 
     @property

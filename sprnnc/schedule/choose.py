@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -19,16 +19,20 @@ from sprnnc.schedule.choices import (
     Fetch,
     Indices,
     InputProducts,
+    Resets,
     UnitOrder,
     Unpack,
 )
 from sprnnc.schedule.indices import decide_indices
+from sprnnc.schedule.joining import LIBRARY_REASON, NOT_DEALT, as_chosen, decide_joining, why_never_joined
+from sprnnc.schedule.widths import column_widths, default_width
 from sprnnc.target import Target
 
 MAX_BATCH = 64
 MAX_DEVICES = 8  # of one host, each of which reaches the memory of every other
 _EXCHANGE_BUDGET_BYTES = 64 << 20
 _SMALL_EXCHANGE_BYTES, _FEW_THREADS, _MANY_COLUMNS = 8192, 256, 16
+_MANY_PRODUCTS = 8  # of several layers in one kernel (H200: four LSTMs of 512, 2.3 us a step instead of 4.0)
 _READY_EARLY_CYCLES = 30  # few warps with few units are done sooner, and would look too early
 _ENUMS: dict[str, type[Enum]] = {
     "exchange": Exchange,
@@ -37,6 +41,7 @@ _ENUMS: dict[str, type[Enum]] = {
     "bank_order": BankOrder,
     "unit_order": UnitOrder,
     "input_products": InputProducts,
+    "resets": Resets,
     "indices": Indices,
     "unpack": Unpack,
 }
@@ -57,15 +62,23 @@ def choose(
         made["blocks"] = _blocks(recurrence, target, made["devices"].value)
     if made["exchange"].value is Exchange.BARRIER and not made["fetch"].by_user:
         made["fetch"] = Choice(Fetch.THREADS, "behind a barrier everything is there at once")
-    errors += _contradictions(made, target)
+    errors += [*_contradictions(made, target), *_not_on_several_devices(made, recurrence)]
     if errors:
         raise CompileError(tuple(errors))
     choices = Choices(**made)
-    indices = decide_indices(model, recurrence, choices, batch, target)
+    way = decide_joining(model, recurrence, choices, batch, target)
+    choices = dataclasses.replace(choices, input_products=way)
+    if way.value is InputProducts.JOINED and (why := why_never_joined(recurrence)):
+        raise _cannot_be("input_products", "joined", why, entries)
+    indices = decide_indices(model, as_chosen(recurrence, choices), choices, batch, target)
     if choices.indices.value is Indices.BLOCK and indices.value is Indices.VALUE:
-        span = next(e.span for e in reversed(entries) if e.name == "indices")
-        raise CompileError((Diagnostic("E404", f"indices = block cannot be: {indices.reason}", span),))
+        raise _cannot_be("indices", "block", indices.reason, entries)
     return dataclasses.replace(choices, indices=indices)
+
+
+def _cannot_be(name: str, value: str, why: str, entries: Sequence[ScheduleEntry]) -> CompileError:
+    span = next(e.span for e in reversed(entries) if e.name == name)
+    return CompileError((Diagnostic("E404", f"{name} = {value} cannot be: {why}", span),))
 
 
 def with_fewer_threads(choices: Choices) -> Choices | None:
@@ -90,15 +103,21 @@ def _contradictions(made: dict[str, Choice[Any]], target: Target) -> list[Diagno
     return []
 
 
-def column_widths(dtype: DType) -> tuple[int, ...]:
-    """Batch columns that one load of 4, 8 or 16 bytes holds."""
-    return tuple(n // dtype.size_bytes for n in (4, 8, 16))
-
-
-def default_width(dtype: DType, batch: int) -> int:
-    """The narrowest load that holds the batch, or the widest there is."""
-    widths = column_widths(dtype)
-    return next((w for w in widths if w >= batch), widths[-1])
+def _not_on_several_devices(made: dict[str, Choice[Any]], recurrence: Recurrence) -> list[Diagnostic]:
+    """What has no meaning yet where the units of a layer are split over devices."""
+    devices = made["devices"].value
+    if devices == 1:
+        return []
+    found = []
+    if made["input_products"].value is InputProducts.JOINED:
+        found.append(("with input_products = joined ", NOT_DEALT))
+    if made["resets"].value is Resets.BY_MASK:
+        found.append(("with resets = by_mask ", "a mask reaches one device only so far"))
+    if recurrence.cell.output_lag:
+        found.append(
+            ("for layers in one wavefront ", "layers that follow each other share the memory of one device")
+        )
+    return [Diagnostic("E404", f"devices = {devices} {what}cannot be: {why}") for what, why in found]
 
 
 def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Target) -> dict[str, Choice[Any]]:
@@ -109,7 +128,7 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
     return {
         "devices": Choice(1, "values that cross a link to another device come later"),
         "blocks": _blocks(recurrence, target, 1),
-        "threads": _threads(target, step_bytes, -(-batch // width) * width),
+        "threads": _threads(recurrence, target, step_bytes, -(-batch // width) * width),
         "exchange": Choice(Exchange.LAMPORT, "the data is its own flag: no barrier between blocks"),
         "fetch": _fetch(target),
         "couriers": Choice(
@@ -137,9 +156,8 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
             8,
             "fp16 additions in a row before fp32 takes over: more precise than rounding the output",
         ),
-        "input_products": Choice(
-            InputProducts.LIBRARY, "one dense product of all steps, which vendors make fast"
-        ),
+        "input_products": Choice(InputProducts.LIBRARY, LIBRARY_REASON),
+        "resets": Choice(Resets.NONE, "a mask costs every step a look at it: say by_mask to have it"),
         "steps_per_launch": Choice(
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
         ),
@@ -155,11 +173,14 @@ def _blocks(recurrence: Recurrence, target: Target, devices: int) -> Choice[int]
     return Choice(blocks, f"{units} units over {where}: {per_block} a block, one block an SM")
 
 
-def _threads(target: Target, step_bytes: int, columns: int) -> Choice[int]:
+def _threads(recurrence: Recurrence, target: Target, step_bytes: int, columns: int) -> Choice[int]:
     if columns > _MANY_COLUMNS and target.default_threads > _FEW_THREADS:
         return Choice(_FEW_THREADS, f"sums of {columns} columns need registers: fewer threads have more each")
     if step_bytes <= _SMALL_EXCHANGE_BYTES and target.default_threads > _FEW_THREADS:
         return Choice(_FEW_THREADS, "a short step: fewer warps meet sooner, and each has more registers")
+    products = max(len(recurrence.products_of(s.name)) for s in recurrence.spaces)
+    if products > _MANY_PRODUCTS and target.default_threads > _FEW_THREADS:
+        return Choice(_FEW_THREADS, f"{products} products of a unit: fewer threads keep more slots each")
     return Choice(target.default_threads, "enough warps to hide latency, 128 registers each on a GPU")
 
 

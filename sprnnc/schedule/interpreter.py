@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from sprnnc.cell.evaluate import evaluate, sparse_product
 from sprnnc.cell.ir import DType
+from sprnnc.cell.reference import runs
 from sprnnc.cell.storage import to_storage
 from sprnnc.layout.packing import unpack_dense
-from sprnnc.passes.recurrence import Phase, Recurrence
+from sprnnc.passes.recurrence import InputProduct, Phase, Recurrence
 from sprnnc.schedule.choices import Tier
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup
 from sprnnc.schedule.slot_words import unpack_slots
@@ -45,29 +46,42 @@ class PlanInterpreter:
         }
 
     def run(
-        self, x: FloatArray, state: Mapping[str, FloatArray], lengths: NDArray[np.int32] | None = None
+        self,
+        x: FloatArray,
+        state: Mapping[str, FloatArray],
+        lengths: NDArray[np.int32] | None = None,
+        resets: NDArray[np.uint8] | None = None,
     ) -> tuple[FloatArray, dict[str, FloatArray]]:
         """x [T, B, I], states [B, size] -> y [T, B, O] and the states after the last step, float32.
 
         B is at most the plan's. ``lengths`` [B]: past its length a column's y is zero and its states stay.
+        ``resets`` [T, B]: where it is not zero, a column's states are zero before that step.
         NaN and Inf flow through as IEEE 754 says, without warnings.
         """
+        ends = np.full(x.shape[1], len(x)) if lengths is None else lengths
+        mask = np.zeros(x.shape[:2], np.uint8) if resets is None else resets
         with np.errstate(all="ignore"):
-            return self._run(x, state, np.full(x.shape[1], len(x)) if lengths is None else lengths)
+            return self._run(x, state, ends, mask)
 
     def _run(
-        self, x: FloatArray, state: Mapping[str, FloatArray], lengths: NDArray[Any]
+        self, x: FloatArray, state: Mapping[str, FloatArray], lengths: NDArray[Any], resets: NDArray[Any]
     ) -> tuple[FloatArray, dict[str, FloatArray]]:
         cell = self._recurrence.cell
         states = {s.name: np.ascontiguousarray(state[s.name].T, dtype=np.float32) for s in cell.states}
         outputs = []
-        for t, x_t in enumerate(x):
-            running = t < lengths
+        for t in range(len(x) + cell.output_lag if len(x) else 0):
+            now = min(t, len(x) - 1)  # after the last input nobody who runs reads one
+            x_t, anew = x[now], runs(t, lengths) & (resets[now] != 0)
+            states = {name: np.where(anew, np.float32(0), value) for name, value in states.items()}
             environment = self._inputs(x_t.T.astype(np.float32)) | self._params | states
             self._step(environment, len(x_t))
-            outputs.append(np.where(running, evaluate(self._recurrence.output, environment), 0).T)
-            after = {s.name: environment[f"{s.name}'"] for s in cell.states}
-            states = {name: np.where(running, after[name], states[name]) for name in states}
+            if t >= cell.output_lag:
+                running = runs(t - cell.output_lag, lengths)
+                outputs.append(np.where(running, evaluate(self._recurrence.output, environment), 0).T)
+            states = {
+                name: np.where(runs(t - cell.lag(name), lengths), environment[f"{name}'"], value)
+                for name, value in states.items()
+            }
         shape = (len(x), x.shape[1], self._recurrence.output_space.size)
         y = np.stack(outputs).astype(np.float32) if outputs else np.zeros(shape, np.float32)
         return y, {name: value.T.copy() for name, value in states.items()}
@@ -80,26 +94,24 @@ class PlanInterpreter:
             environment[v.name] = x_t[start : start + v.space.size]
             start += v.space.size
         known = environment | self._params
+        columns = x_t.shape[1]
         for p in self._recurrence.input_products:
             matrix = unpack_dense(self._packed[f"dense_{p.name}"], self._plan.dtype, p.cols.size)
-            defined = dict(known)
-            for e in p.definitions:
-                defined[e.target] = np.asarray(evaluate(e.value, defined), np.float32)
-            operand = np.asarray(evaluate(p.operand, defined), np.float32)
-            if operand.ndim == 2 and operand.shape[1] == 1:  # made of parameters alone
-                operand = np.broadcast_to(operand, (operand.shape[0], x_t.shape[1]))
-            stacked = sparse_product(matrix, operand)
+            stacked = sparse_product(matrix, _input_operand(p, known, columns))
             for part in p.parts:
                 rows = stacked[part.first_row : part.first_row + part.rows.size]
                 environment[part.name] = known[part.name] = rows
-        return environment
+        joined = {p.vector: _input_operand(p, known, columns) for p in self._recurrence.joined_products}
+        return environment | joined
 
     def _step(self, environment: Environment, columns: int) -> None:
         """Evaluates one step; adds every equation's value to ``environment``."""
         self._equations(0, environment, columns)
-        for phase, plan in zip(self._recurrence.phases, self._plan.phases, strict=True):
+        phases = zip(self._recurrence.phases, self._plan.phases, strict=True)
+        for phase, plan in sorted(phases, key=lambda p: not p[0].joined):  # what is joined comes first
             self._products(phase, plan, self._operand(phase, plan, environment, columns), environment)
-            self._equations(phase.index, environment, columns)
+            if not phase.joined:
+                self._equations(phase.index, environment, columns)
 
     def _equations(self, level: int, environment: Environment, columns: int) -> None:
         for e in self._recurrence.equations:
@@ -110,10 +122,14 @@ class PlanInterpreter:
     def _operand(self, phase: Phase, plan: PhasePlan, environment: Environment, columns: int) -> FloatArray:
         """The exchanged vectors, rounded, at their positions, and the null positions: [positions, B]."""
         operand = np.zeros((plan.positions, columns), np.float32)
+        places = {p.vector: self._packed[f"places_{p.name}"] for p in self._recurrence.joined_products}
         for v in phase.published:
+            value = to_storage(np.asarray(environment[v.name]), self._plan.dtype).astype(np.float32)
+            if phase.joined:
+                operand[places[v.name]] = value
+                continue
             unit, position = self._packed[f"units_{v.space.name}"].swapaxes(0, 1)
             owned = unit >= 0
-            value = to_storage(np.asarray(environment[v.name]), self._plan.dtype).astype(np.float32)
             operand[phase.first_column(v.name) + position[owned]] = value[unit[owned]]
         return operand
 
@@ -180,6 +196,17 @@ class PlanInterpreter:
                 sums += _half_sum(chains)
                 chains = [np.zeros_like(sums), np.zeros_like(sums)]
         return sums + _half_sum(chains)
+
+
+def _input_operand(product: InputProduct, known: Environment, columns: int) -> FloatArray:
+    """The operand of ``product`` [size, columns]; ``known``: what it reads but for its own definitions."""
+    defined = dict(known)
+    for e in product.definitions:
+        defined[e.target] = np.asarray(evaluate(e.value, defined), np.float32)
+    operand = np.asarray(evaluate(product.operand, defined), np.float32)
+    if operand.ndim == 2 and operand.shape[1] == 1:  # made of parameters alone
+        return np.broadcast_to(operand, (operand.shape[0], columns))
+    return operand
 
 
 def _half_sum(chains: list[FloatArray]) -> FloatArray:

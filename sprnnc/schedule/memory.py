@@ -14,7 +14,7 @@ from sprnnc.cell.ir import DType, Model
 from sprnnc.diagnostics import CompileError, fail
 from sprnnc.passes.recurrence import Recurrence
 from sprnnc.schedule.choices import Choices, Fetch
-from sprnnc.schedule.choose import column_widths, default_width
+from sprnnc.schedule.widths import column_widths, default_width
 from sprnnc.target import Target
 
 _ALIGN_BYTES = 16
@@ -64,8 +64,11 @@ def fixed_memory(
     columns = [p.columns for p in recurrence.phases]
     memory = _lay_out(columns, model.dtype, choices, batch)
     if memory.bytes > target.shared_bytes_per_block:
-        raise _does_not_fit(columns, model.dtype, choices, batch, memory.bytes, target)
-    return memory
+        joined = recurrence.joined is not None
+        raise _does_not_fit(columns, model.dtype, choices, batch, memory.bytes, target, joined)
+    phases = zip(recurrence.phases, memory.phases, strict=True)
+    alone = tuple(dataclasses.replace(m, couriers=min(1, m.couriers)) if p.joined else m for p, m in phases)
+    return dataclasses.replace(memory, phases=alone)
 
 
 def _lay_out(columns: Sequence[int], dtype: DType, choices: Choices, batch: int) -> FixedMemory:
@@ -110,8 +113,15 @@ def _padded_positions(columns: int, row_bytes: int, chunk: int) -> int:
 
 
 def _does_not_fit(
-    columns: Sequence[int], dtype: DType, choices: Choices, batch: int, needed: int, target: Target
+    columns: Sequence[int],
+    dtype: DType,
+    choices: Choices,
+    batch: int,
+    needed: int,
+    target: Target,
+    joined: bool,
 ) -> CompileError:
+    """``joined``: the last of ``columns`` are inputs, which could be multiplied before the loop."""
     limit = target.shared_bytes_per_block
 
     def fits(columns: Sequence[int], dtype: DType, batch: int) -> bool:
@@ -126,6 +136,8 @@ def _does_not_fit(
         hints.append(f"batch {fitting_batch}")
     if longest := _last(fits_short, max(columns)):
         hints.append(f"exchanged vectors of {longest} values")
+    if joined and fits(columns[:-1], dtype, batch):
+        hints.append("input_products = library, which keeps the inputs out")
     if dtype is DType.FP32 and fits(columns, DType.FP16, batch):
         hints.append("dtype fp16 or bf16, which halves it")
     return fail(

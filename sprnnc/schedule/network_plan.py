@@ -10,10 +10,12 @@ around where it is read in the other direction: two reversed layers in a row nee
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import assert_never
 
+from sprnnc.cell.ir import Cell
 from sprnnc.cell.network import (
     Concat,
     Embedding,
@@ -26,16 +28,19 @@ from sprnnc.cell.network import (
     size_of,
 )
 from sprnnc.diagnostics import InternalError
+from sprnnc.passes.fuse import Fused
 from sprnnc.schedule.choices import Choice
+from sprnnc.schedule.network_parts import Group, Kernels, fused_cell, units_of
 
 OUTPUT = "$output"
 """The buffer of an output that no layer writes as it is; no layer has this name."""
 
 
-class Kernels(Enum):
-    """How layers become kernels."""
+class AtOnce(Enum):
+    """Whether layers that do not depend on each other run at the same time on one GPU."""
 
-    EACH = "one a layer"  # layers run one after another, each over all steps
+    FITTING = "fitting"  # where the blocks of all of them are resident together
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,11 @@ class StreamBuffer:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """``to[t, b, first + i] = source[t, b, i]``; ``+=`` with ``add``, ``source[T - 1 - t]`` with ``turn``."""
+    """``to[t, b, first + i] = source[t, b, i]``; ``+=`` with ``add``.
+
+    With ``turn`` it is ``source[end - 1 - t]``, for the end of column b: T, or its length. Past that, what is
+    joined is zero.
+    """
 
     source: str
     to: str
@@ -59,12 +68,16 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Runs the kernels of ``part`` from buffer ``source`` to buffer ``to``, with the states of ``layer``."""
+    """Runs the kernels of ``part`` from buffer ``source`` to buffer ``to``.
+
+    ``layer``: the layer, or the group of layers. ``states``: the part's name of each state and the network's.
+    """
 
     layer: str
     part: str
     source: str
     to: str
+    states: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +88,26 @@ class Lookup:
     to: str
 
 
-Step = Join | Call | Lookup
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Branches that may run at once, and do not read what another writes; what follows waits for all."""
+
+    branches: tuple[tuple[Join | Call | Lookup, ...], ...]
+
+
+Step = Join | Call | Lookup | Fork
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkPlan:
-    """``steps`` in their order. The caller owns the buffers called ``input`` and ``output``."""
+    """``steps`` in their order. The caller owns the buffers called ``input`` and ``output``.
+
+    ``groups``: layers that one kernel runs together, as ``kernels`` says.
+    """
 
     kernels: Choice[Kernels]
+    groups: tuple[Group, ...]
+    at_once: Choice[AtOnce]
     buffers: tuple[StreamBuffer, ...]
     steps: tuple[Step, ...]
     input: str
@@ -93,17 +118,36 @@ class NetworkPlan:
         return next(b.size for b in self.buffers if b.name == buffer)
 
 
-def plan_network(network: Network) -> NetworkPlan:
-    """The plan; pure. Raises InternalError where it breaks its own contract."""
+ONE_EACH = Choice(Kernels.EACH, "layers run one after another, each over all steps")
+ALONE = Choice(AtOnce.FITTING, "no layers are independent of each other")
+
+Runs = tuple[tuple[str, ...], ...]
+"""Layers and groups of layers by name, in the order in which they run; those of one run go at once."""
+
+
+def plan_network(
+    network: Network,
+    kernels: Choice[Kernels] = ONE_EACH,
+    groups: tuple[Group, ...] = (),
+    runs: Runs | None = None,
+    at_once: Choice[AtOnce] = ALONE,
+) -> NetworkPlan:
+    """The plan; pure. ``runs``: by default each layer or group is alone.
+
+    Raises CannotFuse for groups that cannot be, InternalError for its own faults.
+    """
+    units = units_of(network, groups)
+    layers = {layer.name: layer for layer in network.layers}
+    fused = {group.name: (group, fused_cell(network, kernels.value, group)) for group in groups}
     planner = _Planner({network.input.name: _Place(network.input.name, False)})
     planner.buffers.append(StreamBuffer(network.input.name, network.input.size))
     for embedding in network.embeddings:
         planner.embedding(embedding, network.input.name)
-    for layer in network.layers:
-        planner.layer(layer)
+    for run in tuple((name,) for name in units) if runs is None else runs:
+        planner.run([fused.get(name) or layers[name] for name in run])
     output = planner.buffer_of(network.output, False, OUTPUT)
-    kernels = Choice(Kernels.EACH, "a wavefront over (layer, time) is not built yet")
-    plan = NetworkPlan(kernels, tuple(planner.buffers), tuple(planner.steps), network.input.name, output)
+    buffers, steps = tuple(planner.buffers), tuple(planner.steps)
+    plan = NetworkPlan(kernels, groups, at_once, buffers, steps, network.input.name, output)
     verify(plan, network)
     return plan
 
@@ -128,11 +172,29 @@ class _Planner:
         self.steps.append(Lookup(source, embedding.name))
         self.places[embedding.name] = _Place(embedding.name, False)
 
-    def layer(self, layer: NetworkLayer) -> None:
+    def run(self, units: list[NetworkLayer | tuple[Group, Fused]]) -> None:
+        """What several layers read comes before any of them: they may read the same."""
+        calls = [self._call(u) if isinstance(u, NetworkLayer) else self._group(*u) for u in units]
+        self.steps += calls if len(calls) == 1 else [Fork(tuple((call,) for call in calls))]
+
+    def _call(self, layer: NetworkLayer) -> Call:
         source = self.buffer_of(layer.operand, layer.reverse, f"{layer.name}.in")
         self.buffers.append(StreamBuffer(layer.name, layer.cell.output_space.size))
-        self.steps.append(Call(layer.name, layer.weights, source, layer.name))
         self.places[layer.name] = _Place(layer.name, layer.reverse)
+        states = tuple((s.name, f"{layer.name}.{s.name}") for s in layer.cell.states)
+        return Call(layer.name, layer.weights, source, layer.name, states)
+
+    def _group(self, group: Group, fused: Fused) -> Call:
+        """Layers in one kernel, which reads all its inputs side by side."""
+        inputs = fused.sources[0] if len(fused.sources) == 1 else Concat(fused.sources)
+        source = self.buffer_of(inputs, False, f"{group.name}.in")
+        to = group.output.name if isinstance(group.output, Stream) else group.name
+        self.buffers.append(StreamBuffer(to, size_of(group.output)))
+        if isinstance(group.output, Stream):
+            self.places[to] = _Place(to, False)
+        else:
+            self.made[group.output, False] = to
+        return Call(group.name, group.name, source, to, fused.states)
 
     def buffer_of(self, joined: Joined, turned: bool, name: str) -> str:
         """A buffer that holds ``joined`` in that direction: one that does already, or a new one."""
@@ -160,18 +222,45 @@ class _Planner:
                 assert_never(joined)
 
 
+def flat(steps: Iterable[Step]) -> Iterator[Join | Call | Lookup]:
+    """All steps, those of branches one branch after another."""
+    for step in steps:
+        if isinstance(step, Fork):
+            for branch in step.branches:
+                yield from branch
+        else:
+            yield step
+
+
+def _verify_fork(fork: Fork) -> None:
+    parts = [s.part for s in flat([fork]) if isinstance(s, Call)]
+    if len(set(parts)) < len(parts):
+        raise InternalError("network", f"weights run at once with themselves: {parts}")
+    for branch in fork.branches:
+        others = {s.to for other in fork.branches if other is not branch for s in other}
+        if others & {name for s in branch for name in (s.source, s.to)}:
+            raise InternalError("network", f"branches at once meet in {sorted(others)}")
+
+
 def verify(plan: NetworkPlan, network: Network) -> None:
     """Raises InternalError unless every layer runs once, on buffers that are whole by then."""
     written: dict[str, set[int]] = {plan.input: set(range(network.input.size))}
     layers = {layer.name: layer for layer in network.layers}
+    groups = {group.name: group for group in plan.groups}
     for step in plan.steps:
+        if isinstance(step, Fork):
+            _verify_fork(step)
+    for step in flat(plan.steps):
         if written.get(step.source) != set(range(plan.size(step.source))):
             raise InternalError("network", f"{step.source} is read before it is whole")
         columns = set(range(plan.size(step.source) if isinstance(step, Join) else plan.size(step.to)))
-        if isinstance(step, Call):
-            wanted = sum(v.space.size for v in layers.pop(step.layer).cell.inputs)
-            if plan.size(step.source) != wanted:
-                raise InternalError("network", f"{step.layer} reads {plan.size(step.source)} of {wanted}")
+        if isinstance(step, Call) and step.layer in groups:
+            cell = fused_cell(network, plan.kernels.value, groups[step.layer]).cell
+            for name in groups[step.layer].layers:
+                layers.pop(name)
+            _require_inputs(step, plan, cell)
+        elif isinstance(step, Call):
+            _require_inputs(step, plan, layers.pop(step.layer).cell)
         elif isinstance(step, Join):
             columns = {step.first + c for c in columns}
             if step.add and not columns <= written.get(step.to, set()):
@@ -181,15 +270,34 @@ def verify(plan: NetworkPlan, network: Network) -> None:
         raise InternalError("network", "a layer does not run, or the output is not whole")
 
 
+def _require_inputs(call: Call, plan: NetworkPlan, cell: Cell) -> None:
+    wanted, got = sum(v.space.size for v in cell.inputs), plan.size(call.source)
+    if got != wanted:
+        raise InternalError("network", f"{call.layer} reads {got} of {wanted}")
+
+
 def print_network_plan(plan: NetworkPlan, network: Network) -> str:
     """The decision, the buffers, and the steps in their order, one a line."""
-    lines = [f"kernels = {plan.kernels.value.value}  # {plan.kernels.reason}", ""]
+    choices = (("kernels", plan.kernels), ("at_once", plan.at_once))
+    lines = [f"{name} = {c.text}{' (yours)' if c.by_user else ''}  # {c.reason}" for name, c in choices]
+    lines += [f"{g.name} = {', '.join(g.layers)} in one kernel" for g in plan.groups]
+    lines.append("")
     lines += [f"buffer {b.name}[T, B, {b.size}]" for b in plan.buffers]
-    lines += ["", *map(_step_text, plan.steps), "", f"output {plan.output} = {print_joined(network.output)}"]
+    steps = [text for step in plan.steps for text in _step_texts(step)]
+    lines += ["", *steps, "", f"output {plan.output} = {print_joined(network.output)}"]
     return "\n".join(lines) + "\n"
 
 
-def _step_text(step: Step) -> str:
+def _step_texts(step: Step) -> list[str]:
+    if not isinstance(step, Fork):
+        return [_step_text(step)]
+    lines = ["at once"]
+    for branch in step.branches:
+        lines += [f"  {'- ' if number == 0 else '  '}{_step_text(s)}" for number, s in enumerate(branch)]
+    return lines
+
+
+def _step_text(step: Join | Call | Lookup) -> str:
     if isinstance(step, Call):
         shared = f"  # with the weights of {step.part}" if step.part != step.layer else ""
         return f"{step.to} = layer {step.layer} on {step.source}{shared}"

@@ -67,6 +67,8 @@ class SpacePlan:
 class PhasePlan:
     """One exchange and the products after it. Offsets are bytes into the block's shared memory.
 
+    Or, ``joined``, products of vectors that a kernel before the loop has laid out, a slot like those of an
+    exchange for every step: one courier copies the next step's while the block works, or each thread a part.
     The operand lies in shared memory as [groups][positions][column_width] columns, where
     ``positions`` is ``columns`` plus zeroed ones (the null positions first); an exchange slot in
     global memory is the same without the zeroed ones. It is copied in chunks of ``chunk_bytes``, by
@@ -95,6 +97,7 @@ class PhasePlan:
     arrivals_at_bytes: int
     slots_at_bytes: int
     nonzeros: int
+    joined: bool
 
     @property
     def slots(self) -> int:
@@ -145,6 +148,16 @@ class Plan:
     def row_bytes(self) -> int:
         """Bytes of one operand position."""
         return self.width * self.dtype.size_bytes
+
+    @property
+    def exchanges(self) -> tuple[PhasePlan, ...]:
+        """The phases that begin with an exchange."""
+        return tuple(p for p in self.phases if not p.joined)
+
+    @property
+    def joined(self) -> PhasePlan | None:
+        """The phase that multiplies inputs, where there is one."""
+        return next((p for p in self.phases if p.joined), None)
 
     def exchange_bytes(self, phase: PhasePlan) -> int:
         """Bytes that one step of ``phase`` moves through global memory to every block."""

@@ -1,9 +1,9 @@
 """Predicts the time of a step by part, from a plan, its slots and the measured constants of its target.
 
 Exchange, gather, reduction and activation of a phase wait for each other, and phases too, and several
-devices for the link between them: everything adds up. The gather's cycles are those of the layout's own
-estimate (``layout/cycles.py``), but counted from the very slots, block by block; a step waits for the
-slowest block.
+devices for the link between them: everything adds up, but for products of the inputs that a block gathers
+while it waits for others. The gather's cycles are those of the layout's own estimate
+(``layout/cycles.py``), but counted from the very slots, block by block; a step waits for the slowest block.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sprnnc.layout.cycles import (
 from sprnnc.passes.recurrence import Phase, Recurrence
 from sprnnc.schedule.banks import GatherCost
 from sprnnc.schedule.choices import Activations, Tier
+from sprnnc.schedule.joining import wait_cycles
 from sprnnc.schedule.plan import PhasePlan, Plan, RowGroup, Segment
 from sprnnc.schedule.registers import slot_instructions
 from sprnnc.target import Target
@@ -43,6 +44,7 @@ FloatArray = NDArray[np.float64]
 class Prediction:
     """Microseconds of one step. ``bounds``: what decides the gather of each phase.
 
+    ``meanwhile``: what products of the inputs take within the exchange; the rest of them is in ``gather``.
     ``link``: by how much what other devices publish comes later; 0 with one device.
     """
 
@@ -51,6 +53,7 @@ class Prediction:
     reduce: float
     activation: float
     bounds: tuple[Bound, ...]
+    meanwhile: float = 0.0
     link: float = 0.0
 
     @property
@@ -87,17 +90,23 @@ def predict(
     ``costs``: what their loads cost. A phase without slots is in neither.
     """
     devices = plan.choices.devices.value
-    sizes = [plan.exchange_bytes(p) for p in plan.phases]
+    sizes = [plan.exchange_bytes(p) for p in plan.exchanges]
     floors = [us for n in sizes if (us := target.exchange_floor_us(n)) is not None]
     links = [us for n in sizes if (us := target.link_floor_us(n, devices)) is not None]
     if target.clock_ghz is None or min(len(floors), len(links)) < len(sizes):
         return None
-    gather = reduce = 0.0
+    gather = reduce = meanwhile = 0.0
     bounds = []
     for phase, model in zip(plan.phases, recurrence.phases, strict=True):
         if phase.slots:
             work = _work(plan, phase, model, used[phase.index], costs[phase.index])
             slots_alone, everything = work.bounds(reducing=False), work.bounds(reducing=True)
+            if phase.joined:
+                taken = everything.cycles + work.latency
+                wait = wait_cycles(target, plan.exchange_bytes(plan.phases[0]), plan.choices)
+                meanwhile = min(taken, wait or 0)
+                gather += taken - meanwhile
+                continue
             gather += slots_alone.cycles
             reduce += everything.cycles - slots_alone.cycles + work.latency
             bounds.append(slots_alone.decides)
@@ -109,6 +118,7 @@ def predict(
         reduce=reduce / cycles_a_us,
         activation=_LEVEL_CYCLES[plan.choices.activations.value] * len(levels) / cycles_a_us,
         bounds=tuple(bounds),
+        meanwhile=meanwhile / cycles_a_us,
         link=sum(links),
     )
 

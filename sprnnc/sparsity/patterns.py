@@ -38,6 +38,10 @@ class Pattern(Protocol):
         """The same kind of pattern at another density; None where the kind has no density to choose."""
         ...
 
+    def declared_density(self) -> float | None:
+        """The share of entries that may be non-zero, in a large matrix; None where the values alone say."""
+        ...
+
     def shape_error(self, rows: int, cols: int) -> str | None:
         """Why no ``[rows, cols]`` matrix can have this pattern (a ragged block, say); None if one can."""
         ...
@@ -117,6 +121,9 @@ class Dense:
         del density
         return None
 
+    def declared_density(self) -> float | None:
+        return 1.0
+
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows, cols
         return None
@@ -144,6 +151,9 @@ class AsStored:
 
     def at_density(self, density: float) -> Pattern | None:
         del density
+        return None
+
+    def declared_density(self) -> float | None:
         return None
 
     def shape_error(self, rows: int, cols: int) -> str | None:
@@ -175,6 +185,9 @@ class Unstructured:
 
     def at_density(self, density: float) -> Pattern | None:
         return Unstructured(density)
+
+    def declared_density(self) -> float | None:
+        return self.density
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows, cols
@@ -221,6 +234,9 @@ class Blocks:
     def at_density(self, density: float) -> Pattern | None:
         return Blocks(self.rows, self.cols, density)
 
+    def declared_density(self) -> float | None:
+        return self.density
+
     def shape_error(self, rows: int, cols: int) -> str | None:
         if rows % self.rows or cols % self.cols:
             return f"[{rows}, {cols}] is not a whole number of {self.rows} x {self.cols} blocks"
@@ -257,6 +273,9 @@ class BlockDiagonal:
     def at_density(self, density: float) -> Pattern | None:
         del density
         return None
+
+    def declared_density(self) -> float | None:
+        return 1 / self.heads
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         if rows % self.heads or cols % self.heads:
@@ -297,6 +316,9 @@ class NOfM:
 
     def at_density(self, density: float) -> Pattern | None:
         return NOfM(max(1, int(density * self.m + 1e-9)), self.m)
+
+    def declared_density(self) -> float | None:
+        return self.n / self.m
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows
@@ -345,6 +367,9 @@ class Balanced:
     def at_density(self, density: float) -> Pattern | None:
         return Balanced(density, self.banks)
 
+    def declared_density(self) -> float | None:
+        return self.density
+
     def shape_error(self, rows: int, cols: int) -> str | None:
         del rows
         if cols % self.banks:
@@ -380,6 +405,9 @@ class WithDiagonal:
     def at_density(self, density: float) -> Pattern | None:
         base = self.base.at_density(density)
         return WithDiagonal(base) if base else None
+
+    def declared_density(self) -> float | None:
+        return self.base.declared_density()
 
     def shape_error(self, rows: int, cols: int) -> str | None:
         return self.base.shape_error(rows, cols)

@@ -44,7 +44,7 @@ def inputs(artifact: sprnnc.Artifact, steps: int = STEPS) -> np.ndarray:
 @given(data=st.data())
 def test_the_plan_of_several_devices_agrees(cell: str, data: st.DataObject) -> None:
     devices = data.draw(st.integers(2, 8), label="devices")
-    case = data.draw(cases(cell, devices=devices))
+    case = data.draw(cases(cell, schedule={"devices": devices}))
     run = sprnnc.execute(case.artifact, case.x, device="plan", check=True)
     assert run.error is not None and run.error < LIMIT[case.artifact.manifest.dtype]
 
@@ -53,7 +53,7 @@ def test_the_plan_of_several_devices_agrees(cell: str, data: st.DataObject) -> N
 @settings(max_examples=2)
 @given(data=st.data())
 def test_the_kernels_of_two_devices_agree(cell: str, data: st.DataObject) -> None:
-    case = data.draw(cases(cell, devices=2))
+    case = data.draw(cases(cell, schedule={"devices": 2}))
     seed = data.draw(st.integers(0, 99), label="schedule seed")
     dtype = case.artifact.manifest.dtype
     run = sprnnc.execute(case.artifact, case.x, device="sim", check=True, seed=seed)

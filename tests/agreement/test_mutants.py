@@ -15,19 +15,24 @@ import sprnnc
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SEEDS = range(1, 7)
 STEPS = 12
-WAYS = {"lamport": "threads", "bulk": "bulk"}
+WAYS = {
+    "lamport": {"fetch": "threads"},
+    "bulk": {"fetch": "bulk"},
+    "barrier": {"exchange": "barrier"},
+    "joined": {"input_products": "joined", "fetch": "bulk"},
+    "joined by threads": {"input_products": "joined", "fetch": "threads"},
+}
 
 
-def compiled(exchange: str) -> sprnnc.Artifact:
-    """A two-phase cell: it has every kind of barrier, and of ``exchange``: lamport, bulk or barrier."""
-    how = {"exchange": "barrier"} if exchange == "barrier" else {"fetch": WAYS[exchange]}
+def compiled(way: str) -> sprnnc.Artifact:
+    """A two-phase cell: it has every kind of barrier, and what is particular to one of ``WAYS``."""
     return sprnnc.compile(
         EXAMPLES / "gru_reset_before.sprnn",
         random_weights=3,
         batch=2,
         target="sim",
         sizes={"I": 70},  # more than one tile of the input product
-        schedule={**how, "blocks": 3, "threads": 96},
+        schedule={**WAYS[way], "blocks": 3, "threads": 96},
     )
 
 
@@ -67,14 +72,30 @@ BARRIER = {
     "arrival without release": (r"arrive_release\(counter\);", r"atomicAdd(counter, 1u);", 0),
     "one arrival too few": (r"\* kBlocks, watch", r"* kBlocks - 1, watch", 0),
 }  # fmt: skip
+JOINED = {
+    "inputs of the same step again": (r"\(size_t\)\(t \+ 1\) \* \(", r"(size_t)t * (", 0),
+    "an input at another's place": (r"LENGTH \+ places\[k\]", r"LENGTH + places[k ^ 1]", 0),
+    "inputs that nobody gathers": (r"if \(asked == 0\) products", r"if (asked == 1) products", 0),
+    "inputs asked for while others gather": (r"__syncthreads\(\);  // the operand is complete", r"if (t + 1 < steps && warp == kWarps - 1) Run<kGroups, kChunks3, kPadChunks3>{reinterpret_cast<const Words<4>*>(joined_3) + (t + 1) * kGroups * kChunks3, reinterpret_cast<Words<4>*>(operand_3), kChunks3, arrivals_3}.request(); __syncthreads();  //", 0),
+}  # fmt: skip
+JOINED_BY_THREADS = {
+    "the first inputs for ever": (r"next_3\.store", r"if (false) next_3.store", 0),
+    "inputs stored while others gather": (r"__syncthreads\(\);  // the operand is complete", r"next_3.store(operand_3); __syncthreads();  //", 0),
+}  # fmt: skip
 MUTANTS = [
-    (exchange, name, *change)
-    for exchange, own in (("lamport", LAMPORT), ("bulk", BULK), ("barrier", BARRIER))
-    for name, change in (COMMON | own).items()
+    (way, name, *change)
+    for way, changes in (
+        ("lamport", COMMON | LAMPORT),
+        ("bulk", COMMON | BULK),
+        ("barrier", COMMON | BARRIER),
+        ("joined", JOINED),
+        ("joined by threads", JOINED_BY_THREADS),
+    )
+    for name, change in changes.items()
 ]
 
 
-@pytest.fixture(scope="module", params=["lamport", "bulk", "barrier"])
+@pytest.fixture(scope="module", params=list(WAYS))
 def whole(request: pytest.FixtureRequest) -> sprnnc.Artifact:
     return compiled(request.param)
 
@@ -91,11 +112,9 @@ def test_the_whole_kernel_gives_the_same_bits_under_every_schedule(whole: sprnnc
         np.testing.assert_array_equal(run.y, runs[0].y)
 
 
-@pytest.mark.parametrize(
-    ("exchange", "name", "pattern", "replacement", "nth"), MUTANTS, ids=lambda v: str(v)[:48]
-)
-def test_a_mutant_is_noticed(exchange: str, name: str, pattern: str, replacement: str, nth: int) -> None:
-    artifact = compiled(exchange)
+@pytest.mark.parametrize(("way", "name", "pattern", "replacement", "nth"), MUTANTS, ids=lambda v: str(v)[:48])
+def test_a_mutant_is_noticed(way: str, name: str, pattern: str, replacement: str, nth: int) -> None:
+    artifact = compiled(way)
     broken = replace(artifact, kernel_source=without(artifact.kernel_source, pattern, replacement, nth))
     assert broken.kernel_source != artifact.kernel_source
     assert any(noticed(broken, seed) for seed in SEEDS), f"nobody noticed: {name}"

@@ -35,6 +35,18 @@ def test_builds_for(target: str, name: str, dtype: str, exchange: str) -> None:
     assert all(r.spill_bytes == 0 for r in artifact.manifest.resources.values())
 
 
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_120"])
+@pytest.mark.parametrize("exchange", ["lamport", "barrier"])
+def test_products_of_the_inputs_build_in_the_loop(target: str, exchange: str) -> None:
+    schedule = {"exchange": exchange, "input_products": "joined"}
+    artifact = sprnnc.compile(
+        EXAMPLES / "gru_reset_before.sprnn", random_weights=1, batch=4, target=target, schedule=schedule
+    )
+    assert set(artifact.manifest.resources) == {"recurrence", "operand_of_inputs_1"}
+    assert all(r.spill_bytes == 0 for r in artifact.manifest.resources.values())
+    assert artifact.plan.choices.input_products.by_user
+
+
 def test_fp16_accumulation_and_fast_activations_build() -> None:
     text = (
         (EXAMPLES / "lstm.sprnn")

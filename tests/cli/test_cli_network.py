@@ -94,12 +94,22 @@ def test_times_of_layers_are_predicted_for_a_gpu(sprnnc) -> None:
     assert done.code == 0 and Path("low/pair_low.cu").exists()
 
 
-def test_a_layer_without_states_is_not_exported(sprnnc) -> None:
+def test_a_layer_without_states_is_exported(sprnnc) -> None:
     dense = "cell Dense(I, O) {\n  input x[I]\n  weight W[O, I]\n  y = W @ x\n  output y\n}\n"
     Path("dense.sprnn").write_text(dense + "model dense { layer main = Dense(I=4, O=3) }\n")
     assert sprnnc("compile", "dense.sprnn", "--random-weights", "0").code == 0
-    done = sprnnc("export", "dense.sprnnx", "-o", "out")
-    assert done.code == 1 and "E510" in done.err and not Path("out").exists()
+    assert sprnnc("export", "dense.sprnnx", "-o", "out").code == 0
+    assert "set_state" not in Path("out/dense.h").read_text()
+
+
+@pytest.mark.parametrize("form", ["cu", "cubin"])
+def test_a_whole_network_is_exported(sprnnc, form: str) -> None:
+    Path("pair.sprnn").write_text(SOURCE)
+    assert sprnnc("compile", "pair.sprnn", "--random-weights", "0").code == 0
+    done = sprnnc("export", "pair.sprnnx", "-o", "out", "--form", form)
+    assert done.code == 0, done.err
+    expected = {"cu": {"pair.cu", "pair.weights"}, "cubin": {"pair.json", "low.cubin", "between.cubin"}}
+    assert expected[form] <= {path.name for path in Path("out").iterdir()}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +117,6 @@ def test_a_layer_without_states_is_not_exported(sprnnc) -> None:
     [
         ("explain", "pair.sprnnx", "--html", "out"),
         ("explain", "pair.sprnnx", "--compare-orders"),
-        ("export", "pair.sprnnx", "-o", "out"),
         ("compare", "pair.sprnnx", "pair.sprnnx"),
         ("compile", "pair.sprnn", "--random-weights", "0", "--target", "sim", "--emit", "cuda", "-o", "out"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,22 +132,24 @@ def test_nan_and_inf_flow_as_in_the_reference(device: str) -> None:
     np.testing.assert_allclose(run.y, expected.y, atol=1e-5)
 
 
-GOLDENS = [("elman_tanh", "lamport", 1), ("lstm_projection", "barrier", 1), ("elman_tanh", "barrier", 2)]
-
-
-@pytest.mark.parametrize(("name", "exchange", "devices"), GOLDENS)
-def test_golden(name: str, exchange: str, devices: int, request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize(("name", "golden", "schedule"), [
+    ("elman_tanh", "lamport", {"exchange": "lamport"}),
+    ("lstm_projection", "barrier", {"exchange": "barrier"}),
+    ("elman_relu", "joined", {"input_products": "joined"}),
+    ("elman_tanh", "barrier_2_devices", {"exchange": "barrier", "devices": 2}),
+])  # fmt: skip
+def test_golden(name: str, golden: str, schedule: dict[str, Any], request: pytest.FixtureRequest) -> None:
     artifact = sprnnc.compile(
         ROOT / f"examples/{name}.sprnn",
         random_weights=1,
         batch=3,
         target="sim",
         dtype="fp16",
-        schedule={"exchange": exchange, "register_slots": 6, "devices": devices},
+        schedule={"register_slots": 6} | schedule,
     )
     text = artifact.kernel_source
     own = text[: text.index("// ---- ptx.cuh")] + text[text.index("// ---- this kernel") :]
-    path = GOLDEN / f"{name}_{exchange}{f'_{devices}_devices' if devices > 1 else ''}.cu"
+    path = GOLDEN / f"{name}_{golden}.cu"
     if request.config.getoption("--update-golden"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(own, encoding="utf-8")

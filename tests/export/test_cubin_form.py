@@ -128,7 +128,8 @@ def test_the_example_passes(cell: str, tmp_path: Path) -> None:
     folder = tmp_path / "cubin"
     write_folder(folder, cubin_files(artifact, embed=False))
     cases = "".join(
-        f'  if (name == "{k.name}") return sprnn_sim::bind({k.name}, arguments);\n'
+        f'  if (name == "{artifact.manifest.name}.cubin {k.name}") '
+        f"return sprnn_sim::bind({k.name}, arguments);\n"
         for k in artifact.manifest.kernels
     )
     (folder / "kernels.cpp").write_text(

@@ -17,8 +17,10 @@ from sprnnc.diagnostics import CompileError
 from sprnnc.export.folder import write_folder
 from sprnnc.export.library_form import architectures, library_files
 from sprnnc.export.lower import lower_to_export
+from sprnnc.export.self_test import self_test
 from sprnnc.export.source_form import render, source_files
 from sprnnc.export.weights import pack
+from sprnnc.export.whole import whole
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not in PATH")
 FUNCTIONS = "create destroy error_text finish get_state last_message run "
@@ -106,8 +108,8 @@ def test_without_nvcc_another_form_is_named(
 def test_the_two_streams_example_runs(tmp_path: Path) -> None:
     artifact = sprnnc.compile(RING, random_weights=1, batch=2, target="sm_90")
     write_folder(tmp_path / "c", source_files(artifact, embed=True))
-    model = lower_to_export(artifact, pack(artifact.packed), embed=True)
-    example = render("two_streams.c.j2", model, weights_path="")
+    model = lower_to_export(whole(artifact), pack(artifact.packed), embed=True)
+    example = render("two_streams.c.j2", model, t=self_test(artifact), weights_path="")
     (tmp_path / "c/two_streams.c").write_bytes(example)
     build(tmp_path / "c", "ring.cu", "two_streams.c")
     code, out, err = run(tmp_path / "c")

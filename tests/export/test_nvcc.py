@@ -12,6 +12,7 @@ from fake_build import EXAMPLES, WITHOUT_PRODUCTS
 import sprnnc
 from sprnnc.export.folder import write_folder
 from sprnnc.export.source_form import source_files
+from sprnnc.network_artifact import Compiled
 
 pytestmark = pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not in PATH")
 
@@ -36,7 +37,13 @@ def test_make_builds_a_cell_without_products(tmp_path: Path) -> None:
     make(sprnnc.compile(WITHOUT_PRODUCTS, random_weights=0, target="sm_90"), tmp_path / "c", embed=False)
 
 
-def make(artifact: sprnnc.Artifact, folder: Path, embed: bool) -> str:
+@pytest.mark.parametrize(("target", "embed"), [("sm_80", False), ("sm_90", True), ("sm_100", False)])
+def test_make_builds_a_network(target: str, embed: bool, tmp_path: Path) -> None:
+    network = sprnnc.compile(EXAMPLES / "models/tagger.sprnn", random_weights=0, batch=2, target=target)
+    assert f"-arch={target}" in make(network, tmp_path / "c", embed)
+
+
+def make(artifact: Compiled, folder: Path, embed: bool) -> str:
     """What ``make`` prints where it builds an export."""
     write_folder(folder, source_files(artifact, embed=embed))
     done = subprocess.run(["make", "-C", str(folder)], capture_output=True, text=True, check=False)

@@ -10,11 +10,13 @@ from fake_build import build, compile_cell, run
 from fake_driver import FakeDriver
 from sprnn_runtime.layer import open_layer
 from sprnn_runtime.manifest import Role
+from sprnn_runtime.network import open_network
 
-import sprnnc
 from sprnnc.export.folder import write_folder
 from sprnnc.export.self_test import random_input, self_test
 from sprnnc.export.source_form import source_files
+from sprnnc.export.whole import whole
+from sprnnc.network_artifact import Compiled, NetworkArtifact
 
 CASES = {
     "lstm": {"steps_per_launch": 5},
@@ -32,16 +34,17 @@ def test_the_same_fills_and_launches_in_the_same_order(
     assert sum(line.startswith("together") for line in expected) > 1  # chunks
 
 
-def asked_by_python(artifact: sprnnc.Artifact, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def asked_by_python(artifact: Compiled, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     driver = FakeDriver()
     monkeypatch.setattr(cuda_device, "_driver", lambda: driver)
     steps = self_test(artifact).steps
-    with open_layer(artifact.loaded(), "cuda") as layer:
+    opened = open_network if isinstance(artifact, NetworkArtifact) else open_layer
+    with opened(artifact.loaded(), "cuda") as layer:
         layer(random_input(steps, artifact.manifest.batch, artifact.manifest.input_size))
     return by_first_use(driver.lines, artifact)
 
 
-def asked_by_c(artifact: sprnnc.Artifact, folder: Path) -> list[str]:
+def asked_by_c(artifact: Compiled, folder: Path) -> list[str]:
     write_folder(folder, source_files(artifact, embed=False))
     build(folder, f"{artifact.manifest.name}.cu", "main.cu")
     code, out, err = run(folder, FAKE_CUDA_LOG=folder / "log")
@@ -51,7 +54,7 @@ def asked_by_c(artifact: sprnnc.Artifact, folder: Path) -> list[str]:
     return by_first_use(lines[created + 1 :], artifact)
 
 
-def by_first_use(lines: list[str], artifact: sprnnc.Artifact) -> list[str]:
+def by_first_use(lines: list[str], artifact: Compiled) -> list[str]:
     """``lines`` with every address as the number of the line and place where it was first seen."""
     statuses = status_addresses(lines, artifact)
     names = dict.fromkeys(statuses, "status")
@@ -65,10 +68,10 @@ def by_first_use(lines: list[str], artifact: sprnnc.Artifact) -> list[str]:
     return [" ".join([line.split()[0], *map(named, line.split()[1:])]) for line in lines]
 
 
-def status_addresses(lines: list[str], artifact: sprnnc.Artifact) -> set[int]:
+def status_addresses(lines: list[str], artifact: Compiled) -> set[int]:
     """Where the status is: C has one for each launch, Python reads it after each."""
-    (status,) = (b for b in artifact.manifest.buffers if b.role is Role.STATUS)
-    return {int(line.split()[1]) for line in lines if line.endswith(f" 0 {status.bytes(0)}")}
+    (size,) = {b.bytes(0) for b in whole(artifact).buffers if b.role is Role.STATUS}
+    return {int(line.split()[1]) for line in lines if line.endswith(f" 0 {size}")}
 
 
 def test_chunks_and_fills_are_those_of_the_manifest() -> None:

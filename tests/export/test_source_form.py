@@ -19,6 +19,7 @@ CELLS = [
     ("elman_relu", "fp16", {"exchange": "barrier"}),
     ("gru_reset_before", "bf16", {}),
     ("lstm_projection", "fp32", {}),
+    ("gated_oscillator", "fp16", {"input_products": "joined"}),
 ]
 
 

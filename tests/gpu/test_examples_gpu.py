@@ -65,7 +65,7 @@ def test_chunks_and_carried_states_equal_one_call(path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("inputs", [40, 41])
-def test_a_vendors_products_agree_with_the_kernels(inputs: int, dtype: str) -> None:
+def test_a_vendors_products_and_joined_ones_agree_with_the_kernels(inputs: int, dtype: str) -> None:
     path = next(p for p in EXAMPLES if p.stem == "lstm")
     made = {
         way: sprnnc.compile(
@@ -77,17 +77,34 @@ def test_a_vendors_products_agree_with_the_kernels(inputs: int, dtype: str) -> N
             sizes={"I": inputs, "H": 256},
             schedule={"input_products": way},
         )
-        for way in ("library", "kernel")
+        for way in ("library", "kernel", "joined")
     }
     x = draw(300, 3, inputs)
     for artifact in made.values():
         run = sprnnc.execute(artifact, x, device="cuda", check=True)
         assert run.error is not None and run.error < LIMIT[dtype]
-    with open_layer(made["library"].loaded(), "cuda") as layer:
-        whole, _ = layer(x)
-        first, middle = layer(x[:7])
-        second, _ = layer(x[7:], middle)
-    np.testing.assert_array_equal(np.concatenate([first, second]), whole)
+    for way in ("library", "joined"):
+        with open_layer(made[way].loaded(), "cuda") as layer:
+            whole, _ = layer(x)
+            first, middle = layer(x[:7])
+            second, _ = layer(x[7:], middle)
+        np.testing.assert_array_equal(np.concatenate([first, second]), whole)
+
+
+@pytest.mark.parametrize("way", [{}, {"fetch": "threads"}, {"exchange": "barrier"}], ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_products_of_the_inputs_join_the_loop(cell: str, way: dict[str, str]) -> None:
+    artifact = sprnnc.compile(
+        next(p for p in EXAMPLES if p.stem == cell),
+        random_weights=7,
+        batch=5,
+        target=target(),
+        dtype="fp16",
+        sizes={"I": 200, "H": 512},
+        schedule={"input_products": "joined"} | way,
+    )
+    run = sprnnc.execute(artifact, draw(300, 5, 200), device="cuda", check=True)
+    assert run.error is not None and run.error < LIMIT["fp16"]
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -143,3 +143,19 @@ def test_a_failure_is_reported_when_asked() -> None:
         with pytest.raises(WaitTimeout, match="step 5"):
             made.check()
         made.check()
+
+
+@pytest.mark.parametrize("exchange", ["lamport", "barrier"])
+def test_columns_begin_anew_where_a_mask_says_so(exchange: str) -> None:
+    torch = pytest.importorskip("torch")
+    artifact = compiled("gru_reset_before", batch=6, exchange=exchange, steps_per_launch=16, resets="by_mask")
+    x, resets = draw(50, 6, artifact.manifest.input_size), np.random.default_rng(2).random((50, 6)) < 0.1
+    run = sprnnc.execute(artifact, x, resets=resets, device="cuda", check=True)
+    assert run.error is not None and run.error < 1e-5
+    with open_layer(artifact.loaded(), "cuda") as made:
+        mask = torch.from_numpy(resets).cuda()
+        y, _ = made(torch.from_numpy(x).cuda(), resets=mask)
+        np.testing.assert_array_equal(torch.from_dlpack(y).cpu().numpy(), run.y)
+        stream = made.stream()
+        parts = [stream(x[:7], resets=resets[:7]), stream(x[7:], resets=resets[7:])]
+        np.testing.assert_array_equal(np.concatenate(parts), run.y)

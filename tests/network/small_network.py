@@ -28,7 +28,7 @@ model small {
 def compile_small(**more: object) -> sprnnc.NetworkArtifact:
     """For ``sim``, with a launch every three steps."""
     options = {"random_weights": 3, "batch": BATCH, "target": "sim"}
-    options["schedule"] = {"blocks": 2, "threads": 32, "steps_per_launch": 3}
+    options["schedule"] = {"blocks": 2, "threads": 32, "steps_per_launch": 3, "kernels": "each"}
     artifact = sprnnc.compile(SOURCE, **(options | more))
     assert isinstance(artifact, sprnnc.NetworkArtifact)
     return artifact

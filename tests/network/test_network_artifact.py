@@ -115,6 +115,15 @@ def _steps(**change: Any) -> Callable[[dict[str, Any], dict[str, bytes]], None]:
     return edit
 
 
+def _branch(number: int, **change: Any) -> Callable[[dict[str, Any], dict[str, bytes]], None]:
+    """Changes the one step of a branch of the fork of a and b."""
+
+    def edit(manifest: dict[str, Any], members: dict[str, bytes]) -> None:
+        manifest["network"][1]["branches"][number][0] |= change
+
+    return edit
+
+
 def _drop(name: str) -> Callable[[dict[str, Any], dict[str, bytes]], None]:
     return lambda manifest, members: members.pop(name) and None
 
@@ -132,11 +141,19 @@ FORGED = {
     "a join that is no number": _steps(at=3, first=True),
     "a join onto itself": _steps(at=3, source="c.in"),
     "an unknown buffer": _steps(at=3, to="nowhere"),
-    "an unknown layer": _steps(at=0, part="z"),
-    "a layer on a buffer of another size": _steps(at=0, source="c.in"),
-    "a layer that runs twice": _steps(at=0, layer="b"),
-    "a layer with another's states": _steps(at=0, layer="z"),
-    "an unknown step": _steps(at=0, **{"is": "Shell"}),
+    "an unknown layer": _steps(at=7, part="z"),
+    "a layer on a buffer of another size": _steps(at=7, source="c.in"),
+    "a layer that runs twice": _steps(at=7, layer="b"),
+    "a layer with another's states": _steps(at=7, states=[["h", "b.h"]]),
+    "a layer with states that nobody has": _steps(at=7, states=[["h", "z.h"]]),
+    "a layer with a state too many": _steps(at=7, states=[["h", "d.h"], ["c", "a.h"]]),
+    "a layer without its state": _steps(at=7, states=[]),
+    "an unknown step": _steps(at=7, **{"is": "Shell"}),
+    "branches that are none": _steps(at=1, branches=3),
+    "a branch that reads what another writes": _branch(1, source="a", part="d"),
+    "branches that write the same": _branch(1, to="a"),
+    "a layer at once with itself": _branch(1, part="a"),
+    "a fork in a branch": _branch(1, **{"is": "Fork"}),
     "a state of another size": _buffer("state:a.h", shape=[BATCH, 7]),
     "a stream of another batch": _buffer("a", shape=["T", BATCH + 1, 6]),
     "a stream that is no stream": _buffer("a", dtype="float64"),

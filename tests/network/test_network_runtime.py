@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sprnn_runtime
 from small_network import BATCH
 from sprnn_runtime import InputError, Layer, Network, WaitTimeout
 from sprnn_runtime.enqueue import Call
 from sprnn_runtime.network import open_network
+from sprnn_runtime.network_launcher import NetworkWork
 from sprnn_runtime.sim_device import SimDevice
 from sprnn_runtime.work import Work
 
 import sprnnc
+from sprnnc.schedule.network_plan import Fork
 
 STATES = ["a.h", "b.h", "c.h", "d.h", "e.h"]
 FORWARD = """\
@@ -29,7 +33,8 @@ model forward {
   input x[5]
   layer a = RNN(I=5, H=6) on x
   layer b = RNN(I=6, H=6) on a
-  output a + b
+  layer c = RNN(I=5, H=6) on x
+  output a + b + c
 }
 """
 
@@ -111,9 +116,9 @@ class Borrowing(SimDevice):
     def accepts(self, array: Any) -> bool:
         return isinstance(array, np.ndarray)
 
-    def borrow(self, array: Any, shape: tuple[int, ...]) -> np.ndarray:
-        assert array.shape == shape
-        return np.ascontiguousarray(array, np.float32).reshape(-1).view(np.uint8)
+    def borrow(self, array: Any, shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
+        assert array.shape == shape and array.dtype == dtype and array.flags.c_contiguous
+        return array.reshape(-1).view(np.uint8)
 
     def upload(self, memory: np.ndarray, array: np.ndarray) -> None:
         self.crossed.append("up")
@@ -182,7 +187,7 @@ def test_a_timed_call_is_the_whole_network(
     monkeypatch.setattr(SimDevice, "timed_us", timed_us)
     with open_network(artifact.loaded(), "sim") as network:
         assert network.time_us(x, 2, warmup=1) == [10.0, 10.0]
-    assert launched.count("recurrence") == 5 * 3 and launched.count("join") == 5
+    assert launched.count("recurrence") == 5 * 3 and launched.count("join_columns") == 5
 
 
 @pytest.mark.parametrize("layer", ["b", "d"])
@@ -207,19 +212,103 @@ def test_a_wait_that_spent_its_budget_names_the_layer(
     assert len(seen) == 2  # the third chunk would have cleared the word
 
 
-def test_what_only_a_layer_takes_is_refused(
-    artifact: sprnnc.NetworkArtifact, network: Network, x: np.ndarray
+def test_a_network_of_the_format_before_takes_whole_columns_only(x: np.ndarray) -> None:
+    with sprnn_runtime.load(Path(__file__).parent / "kept/pair_1_2.sprnnx", "sim") as network:
+        x = np.zeros((4, 2, network.manifest.input_size), np.float32)
+        network(x)
+        with pytest.raises(InputError, match=r"E604.*1 columns, and this artifact runs 2 only"):
+            network(x[:, :1])
+        with pytest.raises(InputError, match=r"E604.*takes no lengths"):
+            network(x, lengths=[1, 2])
+
+
+def test_lengths_of_one_call_are_not_those_of_the_next(network: Network, x: np.ndarray) -> None:
+    whole, ends = network(x)
+    short, _ = network(x, lengths=[3, 5])
+    assert not short[3:, 0].any() and not short[5:, 1].any()
+    again, after = network(x)
+    np.testing.assert_array_equal(again, whole)
+    for name, end in ends.items():
+        np.testing.assert_array_equal(after[name], end)
+
+
+def test_lengths_that_cannot_be(network: Network, x: np.ndarray) -> None:
+    with pytest.raises(InputError, match=rf"E604.*expected {BATCH} whole numbers from 0 to {len(x)}"):
+        network(x, lengths=[1] * (BATCH + 1))
+
+
+@pytest.mark.parametrize("lengths", [None, [7, 4]])
+def test_a_call_on_a_stream_writes_the_caller_s_arrays(
+    artifact: sprnnc.NetworkArtifact, network: Network, x: np.ndarray, lengths: Any
 ) -> None:
-    with pytest.raises(InputError, match=r"E604.*a network of layers takes no lengths"):
-        network(x, lengths=[1] * BATCH)
-    with pytest.raises(InputError, match=r"E604.*a network of layers takes no stream"):
-        network(x, stream=1)
-    with pytest.raises(InputError, match=r"E604.*a network of layers does not stream"):
+    on_device, crossed = borrowing(artifact)
+    wanted, ends = network(x, state_of(0.25), lengths=lengths)
+    y = np.empty_like(wanted)
+    after = {name: np.empty_like(end) for name, end in ends.items()}
+    given = None if lengths is None else np.array(lengths, np.int32)
+    on_device(x, state_of(0.25), lengths=given, stream=5, out=(y, after))
+    assert crossed == []
+    on_device.check()
+    np.testing.assert_array_equal(y, wanted)
+    for name, end in ends.items():
+        np.testing.assert_array_equal(after[name], end)
+
+
+def test_a_failure_on_a_stream_is_reported_with_its_layer(
+    artifact: sprnnc.NetworkArtifact, x: np.ndarray
+) -> None:
+    on_device, _ = borrowing(artifact)
+    on_device(x, stream=5)
+    work = on_device._works[5]
+    assert isinstance(work, NetworkWork)
+    work.layers["e"].memory["status"].view(np.uint32)[:4] = [1, 3, 0, 1]
+    on_device(x, stream=5)  # does not hide it
+    with pytest.raises(WaitTimeout, match="layer 'e': block 3 waited"):
+        on_device.check()
+    on_device.check()
+
+
+def forward(**schedule: int) -> sprnnc.NetworkArtifact:
+    made = sprnnc.compile(FORWARD, random_weights=1, batch=BATCH, target="sim", schedule=schedule)
+    assert isinstance(made, sprnnc.NetworkArtifact)
+    return made
+
+
+def test_layers_of_a_stream_run_at_once_too() -> None:
+    plan = forward().plan
+    assert [len(step.branches) for step in plan.steps if isinstance(step, Fork)] == [2]
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["NumPy", "in place"])
+@pytest.mark.parametrize("sizes", [[1] * 7, [3, 1, 3], [7], [1, 2, 1, 2, 1]], ids=str)
+def test_chunks_of_a_stream_give_the_bits_of_one_call(
+    x: np.ndarray, sizes: list[int], in_place: bool
+) -> None:
+    artifact = forward(steps_per_launch=3, blocks=2)
+    with open_network(artifact.loaded(), "sim") as whole:
+        expected, last = whole(x)
+    network = borrowing(artifact)[0] if in_place else open_network(artifact.loaded(), "sim")
+    stream = network.stream()
+    parts = [stream(part).copy() for part in np.split(x, np.cumsum(sizes)[:-1])]
+    np.testing.assert_array_equal(np.concatenate(parts), expected)
+    for name, state in stream.state.items():
+        np.testing.assert_array_equal(state, last[name])
+
+
+def test_a_bound_step_of_a_network_reads_what_its_array_holds_then(x: np.ndarray) -> None:
+    network, crossed = borrowing(forward(blocks=2))
+    expected, _ = network(x[:, :1].copy())
+    stream = network.stream(batch=1, stream=7)
+    held = np.empty((1, 1, 5), np.float32)
+    step = stream.bind(held)
+    crossed.clear()
+    for t in range(len(x)):
+        held[:] = x[t, :1]
+        np.testing.assert_array_equal(step()[0], expected[t])
+    assert crossed == []
+    stream.check()
+
+
+def test_a_network_with_a_reversed_layer_does_not_stream(network: Network) -> None:
+    with pytest.raises(InputError, match=r"E604.*a network with a reversed layer does not stream"):
         network.stream()
-    with pytest.raises(InputError, match=rf"1 columns, and this artifact runs {BATCH} only"):
-        network(x[:, :1])
-    for device in ("sim", "plan", "reference"):
-        with pytest.raises(sprnnc.CompileError, match=r"E604.*a network of layers takes no lengths"):
-            sprnnc.execute(artifact, x, lengths=[1] * BATCH, device=device)
-        with pytest.raises(sprnnc.CompileError, match="E604"):
-            sprnnc.execute(artifact, x[:, :1], device=device)

@@ -292,3 +292,10 @@ def test_a_ragged_list_is_not_an_array(layer: Layer, x: np.ndarray) -> None:
         layer([[[1.0]], [[1.0, 2.0]]])
     with pytest.raises(InputError, match="state 'h' is not a rectangular array"):
         layer(x, {"h": [[1.0], [1.0, 2.0]]})
+
+
+def test_lengths_of_one_call_are_not_those_of_the_next(layer: Layer, x: np.ndarray) -> None:
+    expected = layer(x)
+    short, _ = layer(x, lengths=[1] * BATCH)
+    assert not short[1:].any()
+    assert_equal_runs(layer(x), expected)

@@ -195,7 +195,7 @@ def test_a_chunk_of_several_launches_is_not_captured(short: sprnnc.Artifact) -> 
     with Layer(short.loaded(), device) as layer:
         stream = layer.stream(stream=7)
         device.captures = True
-        with pytest.raises(InputError, match="at most 5 steps, not 6"):
+        with pytest.raises(InputError, match="no resets, and at most 5 steps, not 6"):
             stream(draw(6))
 
 

@@ -159,7 +159,8 @@ def test_what_no_algorithm_serves_is_an_error_before_any_product() -> None:
 def test_a_gpu_without_room_for_a_workspace_keeps_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full(cuda_device.CudaDevice):
         def __init__(self) -> None:
-            self._stream, self._workspaces = 0, {}
+            self._place, self._workspaces = cuda_device._Place(), {}
+            self._place.current = 0
 
         def allocate(self, size_bytes: int) -> cuda_device.GpuMemory:
             raise DeviceError("E613", f"cannot allocate {size_bytes} bytes of GPU memory")

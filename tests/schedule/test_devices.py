@@ -16,6 +16,21 @@ from sprnnc.target import TARGETS
 
 LSTM = Path(__file__).parents[2] / "examples/lstm.sprnn"
 SIZES = {"H": 512, "I": 8}
+STACK = """\
+cell RNN(I, H) {
+  input  x[I]
+  state  h[H]
+  weight W[H, I], U[H, H]
+  h' = tanh(W @ x + U @ h)
+  output h'
+}
+model stack {
+  input x[5]
+  layer lower = RNN(I=5, H=6) on x
+  layer upper = RNN(I=6, H=6) on lower
+  output upper
+}
+"""
 
 
 @cache
@@ -50,6 +65,24 @@ def test_the_language_has_it() -> None:
 def test_a_host_has_one_to_eight(value: int) -> None:
     with pytest.raises(sprnnc.CompileError, match=r"E404.*devices = .* expected 1 to 8 devices"):
         compiled("sim", devices=value)
+
+
+@pytest.mark.parametrize(("decision", "value", "why"), [
+    ("input_products", "joined", "products in the loop are not dealt to several devices yet"),
+    ("resets", "by_mask", "a mask reaches one device only so far"),
+])  # fmt: skip
+def test_what_has_no_meaning_on_several_devices_is_refused(decision: str, value: str, why: str) -> None:
+    message = f"E404.*devices = 2 with {decision} = {value} cannot be: {why}"
+    with pytest.raises(sprnnc.CompileError, match=message):
+        compiled("sim", **{"devices": 2, decision: value})
+
+
+@pytest.mark.parametrize("kernels", ["each", "in_turn", "wavefront"])
+def test_a_network_is_on_one_device(kernels: str) -> None:
+    schedule = {"devices": 2, "kernels": kernels}
+    why = "E404.*devices = 2 .* cannot be: layers that follow each other share the memory of one device"
+    with pytest.raises(sprnnc.CompileError, match=why):
+        sprnnc.compile(STACK, random_weights=1, target="sim", schedule=schedule)
 
 
 def test_a_small_layer_pays_for_the_link() -> None:

@@ -176,6 +176,12 @@ __device__ __forceinline__ unsigned long long globaltimer_ns() {
 #endif
 }
 
+// Values of step `t`, of `size` a step: all threads ask for the same address, so that it costs no thread anything.
+template <class Value>
+__device__ __forceinline__ Value* of_step(Value* values, int t, int size) {
+  return values + (size_t)t * size;
+}
+
 // Asks for a line to be brought into L2, some steps before it is read.
 __device__ __forceinline__ void prefetch_l2(const float* p) {
 #ifndef SPRNN_SIM

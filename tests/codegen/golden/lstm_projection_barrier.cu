@@ -33,6 +33,7 @@
 // prefetch = 4: streamed loads of 16 bytes on their way while the block waits
 // chain = 8: fp16 additions in a row before fp32 takes over: more precise than rounding the output
 // input_products = library: one dense product of all steps, which vendors make fast
+// resets = none: a mask costs every step a look at it: say by_mask to have it
 // steps_per_launch = 4096: each step has its own exchange slots: 512 bytes a step and phase
 
 // ---- this kernel ---------------------------------------------------------------------------------
@@ -237,21 +238,21 @@ recurrence(
           #pragma unroll
           for (int item = 0; item < 1; ++item) {
             const UnitR& u = units_of_R[item];
-            if (u.owned) output[((size_t)(t - 1) * batch + u.batch_column) * kOutput + u.unit] = u.result;
+            if (u.owned) of_step(output, (t - 1), batch * kOutput)[(unsigned)(u.batch_column * kOutput + u.unit)] = u.result;
           }
         }
         #pragma unroll
         for (int item = 0; item < 1; ++item) {  // the inputs are on their way while the block waits
           UnitH& u = units_of_H[item];
-          u.Wi_x = u.owned ? inputs_1[((size_t)t * batch + u.batch_column) * 256 + u.unit] : 0.0f;
-          u.Wf_x = u.owned ? inputs_1[((size_t)t * batch + u.batch_column) * 256 + 64 + u.unit] : 0.0f;
-          u.Wg_x = u.owned ? inputs_1[((size_t)t * batch + u.batch_column) * 256 + 128 + u.unit] : 0.0f;
-          u.Wo_x = u.owned ? inputs_1[((size_t)t * batch + u.batch_column) * 256 + 192 + u.unit] : 0.0f;
+          u.Wi_x = u.owned ? of_step(inputs_1, t, batch * 256)[(unsigned)(u.batch_column * 256 + u.unit)] : 0.0f;
+          u.Wf_x = u.owned ? of_step(inputs_1, t, batch * 256)[(unsigned)(u.batch_column * 256 + 64 + u.unit)] : 0.0f;
+          u.Wg_x = u.owned ? of_step(inputs_1, t, batch * 256)[(unsigned)(u.batch_column * 256 + 128 + u.unit)] : 0.0f;
+          u.Wo_x = u.owned ? of_step(inputs_1, t, batch * 256)[(unsigned)(u.batch_column * 256 + 192 + u.unit)] : 0.0f;
           if (u.owned && t + kInputsAhead < steps) {
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * batch + u.batch_column) * 256 + u.unit]);
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * batch + u.batch_column) * 256 + 64 + u.unit]);
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * batch + u.batch_column) * 256 + 128 + u.unit]);
-            prefetch_l2(&inputs_1[((size_t)(t + kInputsAhead) * batch + u.batch_column) * 256 + 192 + u.unit]);
+            prefetch_l2(&of_step(inputs_1, (t + kInputsAhead), batch * 256)[(unsigned)(u.batch_column * 256 + u.unit)]);
+            prefetch_l2(&of_step(inputs_1, (t + kInputsAhead), batch * 256)[(unsigned)(u.batch_column * 256 + 64 + u.unit)]);
+            prefetch_l2(&of_step(inputs_1, (t + kInputsAhead), batch * 256)[(unsigned)(u.batch_column * 256 + 128 + u.unit)]);
+            prefetch_l2(&of_step(inputs_1, (t + kInputsAhead), batch * 256)[(unsigned)(u.batch_column * 256 + 192 + u.unit)]);
           }
         }
       };
@@ -366,7 +367,7 @@ recurrence(
   #pragma unroll
   for (int item = 0; item < 1; ++item) {
     const UnitR& u = units_of_R[item];
-    if (u.owned) output[((size_t)(steps - 1) * batch + u.batch_column) * kOutput + u.unit] = u.result;
+    if (u.owned) of_step(output, (steps - 1), batch * kOutput)[(unsigned)(u.batch_column * kOutput + u.unit)] = u.result;
   }
 
 #pragma unroll

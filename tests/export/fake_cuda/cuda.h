@@ -1,18 +1,20 @@
 // A small part of the CUDA driver on a CPU, for tests: kernels run in the simulator, at once. The program that
-// includes it says, in `fake_cuda_bind`, which kernel a name is.
+// includes it says, in `fake_cuda_bind`, which kernel "PATH NAME" is, the path being that of its module.
 #pragma once
 
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <list>
 #include <string>
 
 #include "cuda_on_cpu.hpp"
 
 typedef enum { CUDA_SUCCESS = 0, CUDA_ERROR_LAUNCH_FAILED = 719 } CUresult;
 typedef unsigned long long CUdeviceptr;
-typedef int CUdevice, CUmodule;
+typedef int CUdevice;
+typedef const char* CUmodule;
 typedef struct fake_context* CUcontext;
 typedef struct fake_stream* CUstream;
 typedef const char* CUfunction;
@@ -26,9 +28,12 @@ inline CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) { return 
 inline CUresult cuCtxSetCurrent(CUcontext) { return CUDA_SUCCESS; }
 inline CUresult cuCtxSynchronize() { return CUDA_SUCCESS; }
 inline CUresult cuGetErrorString(CUresult, const char** text) { return *text = "an error of the fake", CUDA_SUCCESS; }
-inline CUresult cuModuleLoad(CUmodule* module, const char*) { return *module = 1, CUDA_SUCCESS; }
+inline CUresult cuModuleLoad(CUmodule* module, const char* path) { return *module = path, CUDA_SUCCESS; }
 inline CUresult cuModuleUnload(CUmodule) { return CUDA_SUCCESS; }
-inline CUresult cuModuleGetFunction(CUfunction* function, CUmodule, const char* name) { return *function = name, CUDA_SUCCESS; }
+inline CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
+  static std::list<std::string> names;  // "PATH NAME": kernels of several modules may have one name
+  return *function = names.emplace_back(std::string(module) + " " + name).c_str(), CUDA_SUCCESS;
+}
 inline CUresult cuFuncSetAttribute(CUfunction, int, int) { return CUDA_SUCCESS; }
 inline CUresult cuStreamCreate(CUstream* stream, int) { return *stream = nullptr, CUDA_SUCCESS; }
 inline CUresult cuStreamSynchronize(CUstream) { return CUDA_SUCCESS; }

@@ -16,6 +16,7 @@ lstm_error run_chunk(lstm_model* m, const float* x, float* y, [[maybe_unused]] i
     // 2 blocks of 64 threads, 640 bytes of shared memory each
     TRY(launch_together(recurrence, 2, 64, 640, arguments, stream));
   }
+  m->first_step[m->pending++] = first;
   return lstm_OK;
 }
 
