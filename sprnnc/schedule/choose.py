@@ -112,7 +112,7 @@ def _not_on_several_devices(made: dict[str, Choice[Any]], recurrence: Recurrence
     if made["input_products"].value is InputProducts.JOINED:
         found.append(("with input_products = joined ", NOT_DEALT))
     if made["resets"].value is Resets.BY_MASK:
-        found.append(("with resets = by_mask ", "a mask reaches one device only so far"))
+        found.append(("with resets = by_mask ", "a mask was not tried on several devices yet"))
     if recurrence.cell.output_lag:
         found.append(
             ("for layers in one wavefront ", "layers that follow each other share the memory of one device")

@@ -69,7 +69,7 @@ def test_a_host_has_one_to_eight(value: int) -> None:
 
 @pytest.mark.parametrize(("decision", "value", "why"), [
     ("input_products", "joined", "products in the loop are not dealt to several devices yet"),
-    ("resets", "by_mask", "a mask reaches one device only so far"),
+    ("resets", "by_mask", "a mask was not tried on several devices yet"),
 ])  # fmt: skip
 def test_what_has_no_meaning_on_several_devices_is_refused(decision: str, value: str, why: str) -> None:
     message = f"E404.*devices = 2 with {decision} = {value} cannot be: {why}"
