@@ -282,6 +282,7 @@ def _manifest(
             "arch": cubin.arch if cubin else None,
             "dtype": plan.dtype.value,
             "batch": plan.batch,
+            "devices": plan.choices.devices.value,
             "inputs": [{"name": v.name, "size": v.space.size} for v in cell.inputs],
             "states": [{"name": v.name, "size": v.space.size} for v in cell.kept_states],
             "output_size": recurrence.output_space.size,

@@ -143,13 +143,15 @@ class _Build:
             target = self.request.target
             device = target if fixed else replace(target, sms=share[name])
             with in_layer(name):
-                self.made[key] = self.compile_part(
+                made = self.compile_part(
                     part.model,
                     part.tensors_of(self.tensors),
                     overrides[name],
                     device,
                     self.trace.of_layer(name),
                 )
+                _check_devices(made)
+            self.made[key] = made
         kind = {name: kernels.value if len(part.layers) > 1 else "" for name, part in parts.items()}
         return {name: self.made[name, kind[name], share[name]] for name in parts}
 
@@ -194,6 +196,13 @@ def _check_resets(network: Network, plan: NetworkPlan, parts: Mapping[str, Artif
     for layer in network.layers:
         if layer.reverse:
             raise fail("E404", f"resets = by_mask cannot be: layer '{layer.name}' is reversed")
+
+
+def _check_devices(part: Artifact) -> None:
+    """Raises CompileError E404 where a part of a network would run on several devices."""
+    if part.manifest.devices > 1:
+        why = "layers that follow each other share the memory of one device"
+        raise fail("E404", f"devices = {part.manifest.devices} in a network cannot be: {why}")
 
 
 def _has_resets(part: Artifact) -> bool:

@@ -15,6 +15,8 @@ class Target:
     cycles from a store until another SM can see it, less a load's way there. ``clock_ghz``, ``exchange_us``
     and ``dense_tflops`` are measured, and None and empty where nothing was: microseconds that an exchange
     alone takes, by rising bytes of the exchanged vector, and what a library's product of all steps reaches.
+    ``link_us``: microseconds that a value published to another device of the host comes later, and
+    ``link_bytes_per_us`` what a device sends to all others.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Target:
     clock_ghz: float | None = None
     exchange_us: tuple[tuple[int, float], ...] = ()
     dense_tflops: float | None = None
+    link_us: float | None = None
+    link_bytes_per_us: float | None = None
 
     def exchange_floor_us(self, size_bytes: int) -> float | None:
         """Microseconds of an exchange alone: linear between what was measured, its ends extended."""
@@ -43,6 +47,14 @@ class Target:
         right = min(max(above, 1), len(self.exchange_us) - 1)
         (x0, y0), (x1, y1) = self.exchange_us[right - 1 : right + 1]
         return y0 + (y1 - y0) * (size_bytes - x0) / (x1 - x0)
+
+    def link_floor_us(self, size_bytes: int, devices: int) -> float | None:
+        """Microseconds by which a vector comes later where each of ``devices`` publishes its part to all."""
+        if devices == 1:
+            return 0.0
+        if self.link_us is None or self.link_bytes_per_us is None:
+            return None
+        return self.link_us + size_bytes * (devices - 1) / devices / self.link_bytes_per_us
 
 
 # What benchmarks/exchange_floor.cu measures on one H200, 128 SMs: bytes a step, the best microseconds of
@@ -57,6 +69,14 @@ _H200_EXCHANGE_US = (
     (32768, 1.018),
     (65536, 1.400),
 )
+
+
+# NVLink, not measured here. One hop of a protocol whose data is its own flag, as ours is, takes 0.6 us in
+# NCCL's model of itself: hwLat of NVLink and LL in its src/graph/tuning.cc, which
+# https://github.com/NVIDIA/nccl/issues/1334 shows. That includes what our exchange takes on one device, so
+# the sum of both is rather too long. Of the 450 GB/s that an H100 sends 370 are data, as a maintainer of NCCL
+# says in https://github.com/NVIDIA/nccl-tests/issues/212.
+_NVLINK_US, _NVLINK_BYTES_PER_US = 0.6, 370e3
 
 
 # Shared memory per block and SM counts: CUDA C++ Programming Guide, "Technical Specifications per
@@ -80,6 +100,8 @@ TARGETS = {
             clock_ghz=1.98,
             exchange_us=_H200_EXCHANGE_US,
             dense_tflops=250,  # H200: a whole LSTM 1024 at 4 columns, 0.13 us a step more than its recurrence
+            link_us=_NVLINK_US,
+            link_bytes_per_us=_NVLINK_BYTES_PER_US,
         ),
         Target("sm_100", "sm_100", 148, 65536, 227 * 1024, 512, "B200", True, 120),
         Target("sm_120", "sm_120", 170, 65536, 99 * 1024, 512, "RTX 5090 class", True, 120),

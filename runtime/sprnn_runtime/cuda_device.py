@@ -126,6 +126,11 @@ class CudaDevice:
         self._call("cuMemcpyHtoDAsync", memory.pointer, array.ctypes.data, array.nbytes, self._stream)
         self._call("cuStreamSynchronize", self._stream)  # the caller may change the array afterwards
 
+    def deal(self, array: NDArray[Any]) -> GpuMemory:
+        memory = self.allocate(array.nbytes)
+        self.upload(memory, array)
+        return memory
+
     def download(self, memory: GpuMemory, array: NDArray[Any]) -> None:
         self._call("cuMemcpyDtoHAsync", array.ctypes.data, memory.pointer, array.nbytes, self._stream)
         self._call("cuStreamSynchronize", self._stream)

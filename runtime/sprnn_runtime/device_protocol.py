@@ -56,6 +56,9 @@ class Device(Protocol):
     def upload(self, memory: Memory, array: NDArray[Any]) -> None:
         """Copies a C-contiguous array to the start of ``memory``."""
 
+    def deal(self, array: NDArray[Any]) -> Memory:
+        """New memory that holds a C-contiguous array; of several devices, each has its part of the rows."""
+
     def download(self, memory: Memory, array: NDArray[Any]) -> None:
         """Fills ``array`` from the start of ``memory``; waits for everything before it."""
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sprnn_runtime import inputs, launch
 from sprnn_runtime.device_protocol import Device, Memory, Prepared
 from sprnn_runtime.loaded import Loaded
-from sprnn_runtime.manifest import Buffer, Gemm, Kernel, Role
+from sprnn_runtime.manifest import Buffer, Gemm, Kernel, Role, buffer_and_device
 from sprnn_runtime.repeated_chunk import RepeatedChunk, Repeats
 from sprnn_runtime.vendor_gemm import as_float32
 from sprnn_runtime.work import Work
@@ -45,7 +45,10 @@ class Launcher:
         gemms = {k.name: k.gemm for k in self.manifest.kernels if k.gemm}
         self._multiplied = {n for n, g in gemms.items() if device.multiplies(g, exact=self._exact)}
         for buffer in self.buffers(Role.CONSTANT):
-            self._upload(buffer.name, loaded.constants[buffer.name])
+            if buffer.split:
+                self._constants[buffer.name] = device.deal(loaded.constants[buffer.name])
+            else:
+                self._upload(buffer.name, loaded.constants[buffer.name])
         for gemm in (gemms[name] for name in sorted(self._multiplied)):
             wide = as_float32(loaded.constants[gemm.weight], self.manifest.dtype, gemm.cols)
             self._upload(_as_wide(gemm), wide)
@@ -119,7 +122,8 @@ class Launcher:
                 product = self.device.prepare_product(gemm, factors, steps * call.batch, exact=self._exact)
                 prepared.append((("", gemm.operand, gemm.product), product))
             else:
-                prepared.append((step.kernel.args, self.device.prepare(step.kernel, values)))
+                names = tuple(buffer_and_device(a)[0] for a in step.kernel.args)
+                prepared.append((names, self.device.prepare(step.kernel, values)))
         return prepared
 
     def bound(self, work: Work, call: Call) -> dict[str, Memory]:

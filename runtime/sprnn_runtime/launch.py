@@ -10,7 +10,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sprnn_runtime.manifest import BATCH, BUDGET, FIRST, STEPS, Buffer, Fill, Kernel, Manifest, Role
+from sprnn_runtime.manifest import (
+    BATCH,
+    BUDGET,
+    FIRST,
+    STEPS,
+    Buffer,
+    Fill,
+    Kernel,
+    Manifest,
+    Role,
+    buffer_and_device,
+)
 
 CALLERS = (Role.INPUT, Role.OUTPUT)
 """Buffers of a whole sequence, which the caller owns; a chunk begins at its first step."""
@@ -117,5 +128,5 @@ def extent(buffer: Buffer) -> Extent:
 def _argument(name: str, buffers: dict[str, Buffer]) -> Argument:
     if name in _NUMBERS:
         return _NUMBERS[name]
-    buffer = buffers[name]
-    return Pointer(name, buffer.bytes(1) if buffer.role in (*CALLERS, Role.RESETS) else 0)
+    buffer = buffers[buffer_and_device(name)[0]]
+    return Pointer(buffer.name, buffer.bytes(1) if buffer.role in (*CALLERS, Role.RESETS) else 0)

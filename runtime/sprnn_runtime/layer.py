@@ -339,6 +339,10 @@ def on_device(device: str, make: Callable[[str], Opened]) -> Opened:
 def open_device(name: str, loaded: Loaded, device_id: int, seed: int, beside: Device | None = None) -> Device:
     """The device for ``loaded``; its work and that of ``beside``, of the same name, are in one order."""
     kernels: tuple[Kernel, ...] = loaded.manifest.kernels
+    if loaded.manifest.devices > 1:
+        from sprnn_runtime.sim_devices import open_devices
+
+        return open_devices(name, loaded.source, loaded.manifest, seed)
     if name == "cuda":
         from sprnn_runtime.cuda_device import CudaDevice
 

@@ -17,7 +17,7 @@ VERSION = (1, 2)
 _MAX_NUMBER = (1 << 31) - 1  # kernels count in 32 bits
 _MAX_VALUES = 1 << 40
 _MOST_LATE = 1 << 16  # iterations of a kernel beside its steps
-_MAX_BLOCKS, _MAX_THREADS = 1 << 16, 1024
+_MAX_BLOCKS, _MAX_THREADS, _MAX_DEVICES = 1 << 16, 1024, 64
 TIME = "T"
 STEPS, BUDGET, BATCH, FIRST = "$steps", "$budget_ns", "$batch", "$first"
 DEFAULT_BUDGET_NS = 2_000_000_000  # wall time that one wait inside a kernel may take on a GPU
@@ -58,7 +58,10 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """Device memory; a dimension ``T`` is the number of steps of a launch, and ``T+2`` two more."""
+    """Device memory; a dimension ``T`` is the number of steps of a launch, and ``T+2`` two more.
+
+    ``split``: of several devices, each holds its part of the first dimension and no other.
+    """
 
     name: str
     role: Role
@@ -67,6 +70,7 @@ class Buffer:
     fill: Fill | None = None
     state: str = ""
     member: str = ""
+    split: bool = False
 
     def dims(self, steps: int) -> tuple[int, ...]:
         """The shape for a launch of ``steps`` steps."""
@@ -106,6 +110,7 @@ class Kernel:
     ``$steps``, ``$batch`` (the columns of this call) and ``$first`` (steps before this chunk) are int32,
     ``$budget_ns`` uint64. A buffer of lengths may be a null pointer: every column takes all steps. So may one
     of resets: no state begins anew.
+    Of several devices each is given buffers of its own; where a name ends with ``@0``, say, the first one's.
     """
 
     name: str
@@ -115,6 +120,12 @@ class Kernel:
     cooperative: bool
     args: tuple[str, ...]
     gemm: Gemm | None = None
+
+
+def buffer_and_device(argument: str) -> tuple[str, int | None]:
+    """The buffer that a kernel's argument names, and whose it is; None: that of the launching device."""
+    name, at, device = argument.partition("@")
+    return name, int(device) if at else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +139,10 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """Everything about an artifact that is not an array, source or machine code."""
+    """Everything about an artifact that is not an array, source or machine code.
+
+    Each of ``devices`` launches every kernel, all of them at once; outputs and states are the first one's.
+    """
 
     compiler: str
     name: str
@@ -144,6 +158,7 @@ class Manifest:
     resources: Mapping[str, Resources]
     buffers: tuple[Buffer, ...]
     kernels: tuple[Kernel, ...]
+    devices: int = 1
 
     @property
     def input_size(self) -> int:
@@ -204,15 +219,20 @@ def _manifest(data: Mapping[str, Any]) -> Manifest:
         },
         buffers=tuple(_buffer(b) for b in data["buffers"]),
         kernels=tuple(_kernel(k) for k in data["kernels"]),
+        devices=_positive(data.get("devices", 1), _MAX_DEVICES),
     )
     _check_callers(manifest)
-    known = {b.name for b in manifest.buffers} | {STEPS, BUDGET, BATCH, FIRST}
+    names = [b.name for b in manifest.buffers]
+    known = {STEPS, BUDGET, BATCH, FIRST, *names}
+    known |= {f"{name}@{device}" for name in names for device in range(manifest.devices)}
     for kernel in manifest.kernels:
         missing = [a for a in kernel.args if a not in known]
         if missing:
             raise ValueError(f"kernel {kernel.name} has unknown arguments {missing}")
         if kernel.gemm:
             _check_gemm(kernel.gemm, kernel, manifest)
+    if uneven := [b.name for b in manifest.buffers if b.split and int(b.dims(1)[0]) % manifest.devices]:
+        raise ValueError(f"{uneven} cannot be split over {manifest.devices} devices")
     _require_unique([b.name for b in manifest.buffers])
     _require_unique([k.name for k in manifest.kernels])
     return manifest
@@ -231,6 +251,7 @@ def _buffer(data: Mapping[str, Any]) -> Buffer:
         fill,
         str(data.get("state", "")),
         str(data.get("member", "")),
+        _truth(data.get("split", False)),
     )
     if math.prod(buffer.dims(1)) > _MAX_VALUES:
         raise ValueError(f"buffer {buffer.name} has more than {_MAX_VALUES} values a step")

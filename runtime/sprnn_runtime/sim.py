@@ -6,6 +6,7 @@ import ctypes
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sprnn_runtime.build_cache import BuildCache
 from sprnn_runtime.errors import DeviceError, InputError
 from sprnn_runtime.sim_build import WRONG_ARGUMENTS, build
 
+Arguments = Sequence[NDArray[Any] | np.generic]
 DEADLOCK_ROUNDS = 200
 STORE_DELAY = 3
 LIMIT_SECONDS = 600.0
@@ -63,7 +65,8 @@ class Simulator:
         grid: int,
         block: int,
         shared_bytes: int,
-        args: Sequence[NDArray[Any] | np.generic],
+        args: Arguments,
+        beside: Sequence[Arguments] = (),
         seed: int = 0,
         deadlock_rounds: int = DEADLOCK_ROUNDS,
         store_delay: int = STORE_DELAY,
@@ -72,14 +75,16 @@ class Simulator:
         """Runs ``kernel`` to its end. Arrays are passed by pointer (C-contiguous, written in place),
         scalars as NumPy scalars of the argument's type.
 
+        ``beside``: the arguments of further devices, each of which launches the same grid at the same time.
         ``seed`` draws the schedule; 0 has no stalls. ``deadlock_rounds`` 0 turns the detector off.
         ``limit_seconds``: wall time that the launch may take, ``$SPRNNC_SIM_SECONDS`` or 600 by default.
         Raises SimError with a report when threads dead-lock, diverge at a barrier or take longer.
         """
-        self._check_stacks(kernel, grid * block)
+        devices = [args, *beside]
+        self._check_stacks(kernel, len(devices) * grid * block)
         limit = time_limit() if limit_seconds is None else limit_seconds
         cells, pointers = [], []
-        for arg in args:
+        for arg in chain.from_iterable(devices):
             cell = _argument(arg)
             cells.append(cell)
             pointers.append(ctypes.cast(ctypes.pointer(cell), ctypes.c_void_p))
@@ -88,6 +93,7 @@ class Simulator:
         status = self._library.sprnn_sim_launch(
             self._kernels.index(kernel),
             len(args),
+            len(devices),
             ctypes.c_uint(grid),
             ctypes.c_uint(block),
             ctypes.c_size_t(shared_bytes),

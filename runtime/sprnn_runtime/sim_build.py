@@ -64,7 +64,8 @@ def _unit(source: str, kernels: Sequence[str]) -> str:
     cases = "\n".join(
         f"    case {i}:\n"
         f"      if (count != sprnn_sim::arity({k})) return {WRONG_ARGUMENTS};\n"
-        f"      kernel = sprnn_sim::bind({k}, args);\n"
+        f"      for (int d = 0; d < devices; ++d)\n"
+        f"        kernels.push_back(sprnn_sim::bind({k}, args + d * count));\n"
         f"      break;"
         for i, k in enumerate(kernels)
     )
@@ -73,17 +74,17 @@ def _unit(source: str, kernels: Sequence[str]) -> str:
 #line 1 "kernel.cu"
 {source}
 #line 1 "launch.cpp"
-extern "C" int sprnn_sim_launch(int index, int count, unsigned grid, unsigned threads, size_t shared_bytes,
-                                void** args, unsigned seed, unsigned deadlock_rounds, unsigned store_delay,
-                                size_t frame_bytes, double limit_seconds, char* report, size_t report_bytes,
-                                uint64_t* statistics) {{
-  std::function<void()> kernel;
+extern "C" int sprnn_sim_launch(int index, int count, int devices, unsigned grid, unsigned threads,
+                                size_t shared_bytes, void** args, unsigned seed, unsigned deadlock_rounds,
+                                unsigned store_delay, size_t frame_bytes, double limit_seconds, char* report,
+                                size_t report_bytes, uint64_t* statistics) {{
+  std::vector<std::function<void()>> kernels;
   switch (index) {{
 {cases}
     default: return {WRONG_ARGUMENTS};
   }}
   const sprnn_sim::Options options = {{seed, deadlock_rounds, store_delay, frame_bytes, limit_seconds}};
-  const std::string why = sprnn_sim::launch(kernel, grid, threads, shared_bytes, options, statistics);
+  const std::string why = sprnn_sim::launch(kernels, grid, threads, shared_bytes, options, statistics);
   std::snprintf(report, report_bytes, "%s", why.c_str());
   return !why.empty();
 }}

@@ -59,19 +59,25 @@ class SimDevice:
     def upload(self, memory: NDArray[np.uint8], array: NDArray[Any]) -> None:
         memory[: array.nbytes] = array.reshape(-1).view(np.uint8)
 
+    def deal(self, array: NDArray[Any]) -> NDArray[np.uint8]:
+        memory = self.allocate(array.nbytes)
+        self.upload(memory, array)
+        return memory
+
     def download(self, memory: NDArray[np.uint8], array: NDArray[Any]) -> None:
         array.reshape(-1).view(np.uint8)[:] = memory[: array.nbytes]
 
     def offset(self, memory: NDArray[np.uint8], offset_bytes: int) -> NDArray[np.uint8]:
         return memory[offset_bytes:]
 
-    def launch(self, kernel: Kernel, args: Sequence[Any]) -> None:
+    def launch(self, kernel: Kernel, args: Sequence[Any], beside: Sequence[Sequence[Any]] = ()) -> None:
         self._simulator.launch(
             kernel.name,
             grid=kernel.grid,
             block=kernel.block,
             shared_bytes=kernel.shared_bytes,
             args=args,
+            beside=beside,
             seed=self._seed,
             deadlock_rounds=self._deadlock_rounds,
         )

@@ -46,8 +46,10 @@ def describe_launch(
     packed = _constants(recurrence, plan, layout, weights)
     arguments = [*kernel.arguments, *(a for p in kernel.input_products for a in p.arguments)]
     arguments += [a for k in kernel.joined_operands for a in k.arguments]
-    used = {a.buffer for a in arguments}
+    used = {a.buffer.partition("@")[0] for a in arguments}
     packed = {name: array for name, array in packed.items() if name in used}
+    by_block = {n for p in plan.phases for n in (f"slots_{p.index}", f"used_{p.index}")}
+    by_block |= {f"units_{space.name}" for space in recurrence.spaces}
     buffers = [b for b in _buffers(recurrence, plan) if b["name"] in used]
     buffers += [
         {
@@ -56,6 +58,7 @@ def describe_launch(
             "dtype": str(a.dtype),
             "shape": list(a.shape),
             "member": f"packed/{n}.npy",
+            "split": n in by_block,
         }
         for n, a in packed.items()
     ]

@@ -30,5 +30,6 @@ def banner(model: Model, recurrence: Recurrence, plan: Plan) -> tuple[str, ...]:
             f"{p.streamed_slots} streamed"
         )
     lines.append("")
-    lines += [f"{name} = {choice.text}: {choice.reason}" for name, choice in plan.choices.items()]
+    told = [(n, c) for n, c in plan.choices.items() if n != "devices" or plan.choices.devices.value > 1]
+    lines += [f"{name} = {choice.text}: {choice.reason}" for name, choice in told]
     return tuple(lines)

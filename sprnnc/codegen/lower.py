@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sprnnc.cell.ir import DType, Expr, Ref, walk
+from sprnnc.codegen.devices import at_system_scope, copied_buffers, copy_arguments, everywhere, on_first
 from sprnnc.codegen.expressions import c_expression, offset
 from sprnnc.codegen.inputs import input_product_model, joined_operand_model
 from sprnnc.codegen.model import (
@@ -36,6 +37,8 @@ def lower_to_kernel(
 ) -> KernelModel:
     """The kernel model. ``helper_text`` gives the text of a device helper by file name."""
     helpers = tuple((name, helper_text(name)) for name in helper_files(recurrence, plan))
+    if plan.choices.devices.value > 1:
+        helpers = tuple((name, at_system_scope(text)) for name, text in helpers)
     names = Names(text for _, text in helpers)
     fields = UnitFields(recurrence, plan, names)
     spaces = {s.name: fields.space_model(s.name) for s in recurrence.spaces}
@@ -77,6 +80,7 @@ def lower_to_kernel(
         final_loops=_final_loops(recurrence, spaces, fields),
         output_space=spaces[recurrence.output_space.name],
         arguments=_arguments(recurrence, plan, names),
+        copied=copied_buffers(plan),
         final_states=_state_stores(recurrence, spaces, fields),
     )
 
@@ -93,6 +97,8 @@ def helper_files(recurrence: Recurrence, plan: Plan) -> tuple[str, ...]:
         files += ["bulk.cuh"] if any(p.couriers for p in plan.phases) else []
         by_threads = any(not p.couriers for p in plan.exchanges)
         files += ["lamport.cuh" if lamport else "barrier.cuh"] if by_threads else []
+        if plan.choices.devices.value > 1:
+            files += ["devices.cuh"] if lamport else ["devices.cuh", "devices_barrier.cuh"]
     if recurrence.joined:
         files.append("joined.cuh")
         files += ["bulk_joined.cuh"] if plan.phases[0].couriers else []
@@ -135,7 +141,7 @@ def _constants(recurrence: Recurrence, plan: Plan) -> tuple[Constant, ...]:
     if any(p.register_slots or p.shared_slots for p in plan.phases):
         constants.append(c("kInFlight", plan.loads_in_flight, "slots whose operand is loaded at once"))
     if choices.exchange.value is Exchange.BARRIER and recurrence.phases:
-        constants.append(c("kBlocks", choices.blocks.value, "one block an SM, all resident"))
+        constants.append(c("kBlocks", choices.all_blocks, "one block an SM, all resident"))
         constants.append(c("kPhases", len(recurrence.exchanges), "exchanges a step"))
     elif any(not p.couriers and _polls(p, plan) == "kPolls" for p in plan.exchanges):
         constants.append(c("kPolls", choices.polls_in_flight.value, "polls of a thread in flight"))
@@ -210,6 +216,8 @@ def _phase_model(
         publications=publications,
         chunks=f"Chunks<kGroups, kChunks{p.index}, kPadChunks{p.index}, {p.chunk_bytes // 4}, kThreads>",
         step_words=f"(kGroups * kLength{p.index} * (kWidth / Storage::columns_per_word))",
+        slot_to_publish=everywhere("slot", f"exchange_{p.index}", plan),
+        counter=everywhere("arrivals", "arrivals", plan),
     )
 
 
@@ -418,8 +426,10 @@ def _arguments(recurrence: Recurrence, plan: Plan, names: Names) -> tuple[Argume
         if p.slots:
             arguments.append(a("const unsigned*", f"slots_{p.index}", f"slots_{p.index}"))
             arguments.append(a("const int*", f"slots_used_{p.index}", f"used_{p.index}"))
-    arguments += [a("float*", f"state_{names(s.name)}", f"state_{s.name}") for s in cell.kept_states]
-    arguments.append(a("float*", "output", "y"))
+    arguments += [
+        a("float*", f"state_{names(s.name)}", on_first(f"state_{s.name}", plan)) for s in cell.kept_states
+    ]
+    arguments.append(a("float*", "output", on_first("y", plan)))
     if plan.joined:
         i = plan.joined.index
         arguments.append(a("const unsigned*", f"joined_{i}", f"joined_{i}"))
@@ -434,7 +444,7 @@ def _arguments(recurrence: Recurrence, plan: Plan, names: Names) -> tuple[Argume
     arguments += [a("int", "batch", "$batch"), a("int", "first", "$first"), a("int", "steps", "$steps")]
     if plan.phases:
         arguments.append(a("unsigned long long", "budget_ns", "$budget_ns"))
-    return tuple(arguments)
+    return (*arguments, *copy_arguments(plan))
 
 
 def reads_inputs(recurrence: Recurrence) -> bool:

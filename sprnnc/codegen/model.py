@@ -16,11 +16,22 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One kernel argument: its C type, its name, and the buffer (or ``$scalar``) bound to it."""
+    """One kernel argument: its C type, its name, and the buffer (or ``$scalar``) bound to it.
+
+    ``BUFFER@0`` is that of the first of several devices, whichever device launches.
+    """
 
     ctype: str
     name: str
     buffer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """``buffer`` of every device, and the kernel's arguments for them, device by device."""
+
+    buffer: str
+    arguments: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +164,7 @@ class PhaseModel:
     """One exchange and its products, or those of the inputs, which have no publications.
 
     ``chunks``: the C type of what a thread copies of the inputs; ``step_words``: words of one step's operand.
+    ``slot_to_publish`` and ``counter``: the first arguments of what publishes a value and counts a block in.
     """
 
     index: int
@@ -178,6 +190,8 @@ class PhaseModel:
     publications: tuple[Publication, ...]
     chunks: str
     step_words: str
+    slot_to_publish: str
+    counter: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +204,10 @@ class LevelModel:
 
 @dataclass(frozen=True, slots=True)
 class KernelModel:
-    """A whole source file. ``sums``: the C type of a lane's sums of a row; ``fetches``: a unit has inputs."""
+    """A whole source file. ``sums``: the C type of a lane's sums of a row; ``fetches``: a unit has inputs.
+
+    ``copied``: buffers of which a kernel for several devices is given everybody's, besides its device's own.
+    """
 
     banner: tuple[str, ...]
     helpers: tuple[tuple[str, str], ...]
@@ -214,4 +231,5 @@ class KernelModel:
     final_loops: tuple[SpaceLoop, ...]
     output_space: SpaceModel
     arguments: tuple[Argument, ...]
+    copied: tuple[Copies, ...]
     final_states: tuple[SpaceLoop, ...]

@@ -44,7 +44,7 @@ def lay_out_orders(
     """By phase, every order but the artifact's own: laid out by the same code on as many lanes a row."""
     plan, weights = artifact.plan, artifact.tensors
     nonzeros = {w.name: np.count_nonzero(weights[w.name], axis=1) for w in artifact.model.cell.weights}
-    parts = partition(recurrence, nonzeros, plan.choices.blocks.value, plan.tile)
+    parts = partition(recurrence, nonzeros, plan.choices.blocks.value, plan.tile, plan.choices.devices.value)
     options = layout_options(artifact.model, recurrence, plan.choices, plan.batch, target, plan.tile)
     lanes = {s.lanes_per_row for s in plan.spaces}
     if len(lanes) == 1:  # otherwise each order takes what it finds best

@@ -97,11 +97,14 @@ def _facts(facts: Facts) -> tuple[Fact, ...]:
     found = [Fact(f"{nonzeros:,}", f"non-zeros, {share:.1%} of all weights")]
     if p:
         found.append(Fact(f"{p.total:.2f} µs", "predicted a step"))
-        found.append(Fact(f"{p.floor:.2f} µs", "floor: the exchange alone"))
+        floor = "exchange and link alone" if p.link else "the exchange alone"
+        found.append(Fact(f"{p.floor:.2f} µs", f"floor: {floor}"))
     if m:
         found.append(Fact(f"{m.median_us:.2f} µs", f"measured a step on {m.device}"))
     choices = plan.choices
-    found.append(Fact(f"{choices.blocks.value} × {choices.threads.value}", "blocks × threads"))
+    counts = {"devices": choices.devices, "blocks": choices.blocks, "threads": choices.threads}
+    told = {what: str(c.value) for what, c in counts.items() if what != "devices" or c.value > 1}
+    found.append(Fact(" × ".join(told.values()), " × ".join(told)))
     limit = facts.target.shared_bytes_per_block
     found.append(
         Fact(f"{plan.shared_bytes / 1024:.1f} KiB", f"of {limit / 1024:.0f} KiB shared memory a block")

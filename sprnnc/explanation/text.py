@@ -96,6 +96,8 @@ def _prediction(facts: Facts) -> list[str]:
 
 def floor_of(facts: Facts) -> str:
     """What the floor is the time of."""
+    if facts.artifact.plan.choices.devices.value > 1:
+        return "the exchange and the link alone"
     if facts.artifact.plan.choices.exchange.value is Exchange.BARRIER:
         return "a Lamport exchange alone; a barrier takes longer"
     return "the exchange alone"
@@ -203,15 +205,17 @@ def chain_error(additions: int) -> str:
 
 
 def _bytes(plan: Plan, recurrence: Recurrence) -> list[str]:
-    exchanged = sum(plan.exchange_bytes(p) for p in plan.exchanges)
+    exchanged, choices = sum(plan.exchange_bytes(p) for p in plan.exchanges), plan.choices
     streamed = sum(p.streamed_words * p.gather_warps for p in plan.phases) * 32 * 4
     rows = sum(p.row_count for p in recurrence.input_products)
+    sent = exchanged * (choices.devices.value - 1)
     inputs = (
         [f"  inputs            {plan.exchange_bytes(plan.joined)} read by each block"] if plan.joined else []
     )
     return [
-        f"  exchanged         {exchanged} (written once, read by each of {plan.choices.blocks.value} blocks)",
-        f"  weights streamed  {streamed * plan.choices.blocks.value}",
+        f"  exchanged         {exchanged} (written once, read by each of {choices.all_blocks} blocks)",
+        *([f"  over links        {sent} (each value to all other devices)"] if sent else []),
+        f"  weights streamed  {streamed * choices.all_blocks}",
         *inputs,
         f"  input products    {rows * plan.batch * 4} read",
         f"  output            {recurrence.output_space.size * plan.batch * 4} written",

@@ -82,12 +82,19 @@ class Whole:
 
 
 def whole(compiled: Compiled) -> Whole:
-    """The artifact as one. Raises CompileError E506 for one of target ``sim``, E510 for resets by mask."""
+    """The artifact as one. Raises CompileError E506 for one of target ``sim``, E510 for resets by mask, and
+    E511 for several devices."""
     if compiled.manifest.arch is None:
         raise fail(
             "E506",
             f"the artifact is for target {compiled.manifest.target}, which no GPU runs",
             help="compile it with --target sm_90, say, and export that",
+        )
+    if (devices := compiled.manifest.devices) > 1:
+        raise fail(
+            "E511",
+            f"the artifact is for {devices} devices at once, and exported code launches on one",
+            help="compile it with devices = 1, and export that",
         )
     if any(b.role is Role.RESETS for b in compiled.manifest.buffers):
         raise fail(

@@ -58,7 +58,7 @@ def most_nonzeros(model: Model, batch: int, target: Target) -> int:
     words = registers * form.words * choices.threads.value + shared // 4
     blocked = any(w.pattern.tile() != (1, 1) for w in model.cell.weights)
     value_bytes = model.dtype.size_bytes if blocked else 4 * form.words
-    return choices.blocks.value * words * 4 // value_bytes
+    return choices.all_blocks * words * 4 // value_bytes
 
 
 def densest(fits: Callable[[float], bool], most: float, least: float = 1e-4) -> float:

@@ -110,6 +110,7 @@ class Choice(Generic[T]):
 class Choices:
     """Every decision that a schedule block can override, by field name."""
 
+    devices: Choice[int]
     blocks: Choice[int]
     threads: Choice[int]
     exchange: Choice[Exchange]
@@ -137,6 +138,11 @@ class Choices:
     @property
     def warps(self) -> int:
         return self.threads.value // 32
+
+    @property
+    def all_blocks(self) -> int:
+        """Blocks that exchange with each other: those of every device."""
+        return self.devices.value * self.blocks.value
 
     def items(self) -> Iterator[tuple[str, Choice[Any]]]:
         """Every decision by name, in the order of the fields."""

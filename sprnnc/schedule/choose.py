@@ -24,11 +24,12 @@ from sprnnc.schedule.choices import (
     Unpack,
 )
 from sprnnc.schedule.indices import decide_indices
-from sprnnc.schedule.joining import LIBRARY_REASON, as_chosen, decide_joining, why_never_joined
+from sprnnc.schedule.joining import LIBRARY_REASON, NOT_DEALT, as_chosen, decide_joining, why_never_joined
 from sprnnc.schedule.widths import column_widths, default_width
 from sprnnc.target import Target
 
 MAX_BATCH = 64
+MAX_DEVICES = 8  # of one host, each of which reaches the memory of every other
 _EXCHANGE_BUDGET_BYTES = 64 << 20
 _SMALL_EXCHANGE_BYTES, _FEW_THREADS, _MANY_COLUMNS = 8192, 256, 16
 _MANY_PRODUCTS = 8  # of several layers in one kernel (H200: four LSTMs of 512, 2.3 us a step instead of 4.0)
@@ -57,9 +58,11 @@ def choose(
         error = _override(made, entry, target, batch, model.dtype)
         if error:
             errors.append(error)
+    if not made["blocks"].by_user:
+        made["blocks"] = _blocks(recurrence, target, made["devices"].value)
     if made["exchange"].value is Exchange.BARRIER and not made["fetch"].by_user:
         made["fetch"] = Choice(Fetch.THREADS, "behind a barrier everything is there at once")
-    errors += _contradictions(made, target)
+    errors += [*_contradictions(made, target), *_not_on_several_devices(made, recurrence)]
     if errors:
         raise CompileError(tuple(errors))
     choices = Choices(**made)
@@ -100,18 +103,31 @@ def _contradictions(made: dict[str, Choice[Any]], target: Target) -> list[Diagno
     return []
 
 
+def _not_on_several_devices(made: dict[str, Choice[Any]], recurrence: Recurrence) -> list[Diagnostic]:
+    """What has no meaning yet where the units of a layer are split over devices."""
+    devices = made["devices"].value
+    if devices == 1:
+        return []
+    found = []
+    if made["input_products"].value is InputProducts.JOINED:
+        found.append(("with input_products = joined ", NOT_DEALT))
+    if made["resets"].value is Resets.BY_MASK:
+        found.append(("with resets = by_mask ", "a mask was not tried on several devices yet"))
+    if recurrence.cell.output_lag:
+        found.append(
+            ("for layers in one wavefront ", "layers that follow each other share the memory of one device")
+        )
+    return [Diagnostic("E404", f"devices = {devices} {what}cannot be: {why}") for what, why in found]
+
+
 def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Target) -> dict[str, Choice[Any]]:
-    units = max(s.size for s in recurrence.spaces)
-    per_block = -(-units // target.sms)
-    blocks = -(-units // per_block)
     width = default_width(model.dtype, batch)
     exchanged = max((p.columns for p in recurrence.phases), default=1)
     step_bytes = exchanged * -(-batch // width) * width * model.dtype.size_bytes
     steps = max(1, min(4096, _EXCHANGE_BUDGET_BYTES // step_bytes))
     return {
-        "blocks": Choice(
-            blocks, f"{units} units over {target.sms} SMs: {per_block} a block, one block an SM"
-        ),
+        "devices": Choice(1, "values that cross a link to another device come later"),
+        "blocks": _blocks(recurrence, target, 1),
         "threads": _threads(recurrence, target, step_bytes, -(-batch // width) * width),
         "exchange": Choice(Exchange.LAMPORT, "the data is its own flag: no barrier between blocks"),
         "fetch": _fetch(target),
@@ -146,6 +162,15 @@ def _own_choices(model: Model, recurrence: Recurrence, batch: int, target: Targe
             steps, f"each step has its own exchange slots: {step_bytes} bytes a step and phase"
         ),
     }
+
+
+def _blocks(recurrence: Recurrence, target: Target, devices: int) -> Choice[int]:
+    """Blocks of each device."""
+    units = max(s.size for s in recurrence.spaces)
+    per_block = -(-units // (devices * target.sms))
+    blocks = -(-units // (devices * per_block))
+    where = f"{target.sms} SMs" if devices == 1 else f"{devices} x {target.sms} SMs"
+    return Choice(blocks, f"{units} units over {where}: {per_block} a block, one block an SM")
 
 
 def _threads(recurrence: Recurrence, target: Target, step_bytes: int, columns: int) -> Choice[int]:
@@ -227,6 +252,8 @@ def _refusal(name: str, value: int, target: Target, batch: int, dtype: DType) ->
             return f"expected a multiple of 32 from 32 to {target.max_threads_per_block}"
         case "blocks" if not 1 <= value <= target.sms:
             return f"{target.name} keeps 1 to {target.sms} blocks resident, one an SM"
+        case "devices" if not 1 <= value <= MAX_DEVICES:
+            return f"expected 1 to {MAX_DEVICES} devices of one host"
         case "column_width" if value not in column_widths(dtype):
             return f"{dtype.value} loads hold {', '.join(map(str, column_widths(dtype)))} columns"
         case "lanes_per_row":

@@ -32,6 +32,6 @@ def gather_cycles(
     """
     options = layout_options(model, recurrence, choices, batch, target, tile)
     by_unit = {name: np.repeat(count, tile.rows) for name, count in counts.items()}
-    parts = partition(recurrence, by_unit, choices.blocks.value, tile)
+    parts = partition(recurrence, by_unit, choices.blocks.value, tile, choices.devices.value)
     placements = place_units(recurrence, counts, parts, options)
     return sum(min(p.cycles.values()) for p in placements.values())

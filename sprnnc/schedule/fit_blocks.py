@@ -33,14 +33,17 @@ def fit_blocks(
     batch: int,
     target: Target,
 ) -> Choices:
-    """``choices`` with fewer blocks where a gather takes about as long in them; the user's number stays.
+    """``choices`` with fewer blocks where a gather takes about as long in them.
+
+    The user's number stays, and so does that of several devices, for which nothing was measured.
 
     ``nonzeros`` gives for each weight its count by row.
     """
     units = max(s.size for s in recurrence.spaces)
     per_block = min(_UNITS, -(-units // _FEWEST))
     blocks = -(-units // per_block)
-    if choices.blocks.by_user or choices.fetch.value is not Fetch.BULK or blocks >= choices.blocks.value:
+    fixed = choices.blocks.by_user or choices.devices.value > 1
+    if fixed or choices.fetch.value is not Fetch.BULK or blocks >= choices.blocks.value:
         return choices
     why = f"{units} units, {per_block} a block: they gather about as fast in more, and meet later"
     fewer = dataclasses.replace(choices, blocks=Choice(blocks, why))

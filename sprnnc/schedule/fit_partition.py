@@ -27,4 +27,5 @@ def fit_partition(
     nonzeros = nonzeros_by_row({w.name: weights[w.name] for w in model.cell.weights})
     choices = fit_blocks(model, recurrence, choices, nonzeros, batch, target)
     tile, choices = fit_tile(model, recurrence, choices, weights, nonzeros, batch, target)
-    return tile, choices, partition(recurrence, nonzeros, choices.blocks.value, tile)
+    dealt = partition(recurrence, nonzeros, choices.blocks.value, tile, choices.devices.value)
+    return tile, choices, dealt

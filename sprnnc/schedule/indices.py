@@ -103,7 +103,7 @@ def _largest(
     if model.accumulate is DType.FP16:  # two chains have room for the columns of a tile
         columns = min(columns, 2 << choices.chain.value.bit_length() - 1)
     size = max(s.size for s in recurrence.spaces)
-    while rows * columns > _MOST_VALUES or not _evenly_owned(size, choices.blocks.value, max(rows, columns)):
+    while rows * columns > _MOST_VALUES or not _evenly_owned(size, choices.all_blocks, max(rows, columns)):
         rows, columns = (rows // 2, columns) if rows >= columns else (rows, columns // 2)
     return _with_run(rows, columns, width * model.dtype.size_bytes)
 

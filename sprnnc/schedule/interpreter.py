@@ -153,7 +153,7 @@ class PlanInterpreter:
 
     def _lane_sums(self, plan: PhasePlan, group: RowGroup, first: int, operand: FloatArray) -> FloatArray:
         """Sums [blocks, warps, 32, tile rows, B] of one rank, accumulated as a lane does."""
-        blocks, rows = self._plan.choices.blocks.value, self._plan.tile.rows
+        blocks, rows = self._plan.choices.all_blocks, self._plan.tile.rows
         shape = (blocks, plan.gather_warps, 32, rows, operand.shape[1])
         sums = np.zeros(shape, np.float32)
         if group.slots == 0:

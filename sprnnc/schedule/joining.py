@@ -29,6 +29,7 @@ _PADDED = 1.1  # slots for each non-zero, about
 # 0.18 to 0.25 more at 1 and 4 columns): they keep the warps busy that would ask for what others publish.
 _JOINED_US = 0.2
 LIBRARY_REASON = "one dense product of all steps, which vendors make fast"
+NOT_DEALT = "products in the loop are not dealt to several devices yet"
 
 
 def recurrence_of(cell: Cell, choices: Choices) -> Recurrence:
@@ -80,6 +81,8 @@ def with_products_before(choices: Choices) -> Choices | None:
 
 def _why_not(model: Model, recurrence: Recurrence, choices: Choices, batch: int, target: Target) -> str:
     """Why joining would not pay, or might not; empty where it should."""
+    if choices.devices.value > 1:
+        return NOT_DEALT
     joined = join_inputs(recurrence)
     dense = _not_sparse(model, joined)
     if dense:

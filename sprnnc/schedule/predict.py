@@ -1,9 +1,9 @@
 """Predicts the time of a step by part, from a plan, its slots and the measured constants of its target.
 
-Exchange, gather, reduction and activation of a phase wait for each other, and phases too: everything
-adds up, but for products of the inputs that a block gathers while it waits for others. The gather's cycles
-are those of the layout's own estimate (``layout/cycles.py``), but counted from the very slots, block by
-block; a step waits for the slowest block.
+Exchange, gather, reduction and activation of a phase wait for each other, and phases too, and several
+devices for the link between them: everything adds up, but for products of the inputs that a block gathers
+while it waits for others. The gather's cycles are those of the layout's own estimate
+(``layout/cycles.py``), but counted from the very slots, block by block; a step waits for the slowest block.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Prediction:
     """Microseconds of one step. ``bounds``: what decides the gather of each phase.
 
     ``meanwhile``: what products of the inputs take within the exchange; the rest of them is in ``gather``.
+    ``link``: by how much what other devices publish comes later; 0 with one device.
     """
 
     exchange: float
@@ -53,21 +54,23 @@ class Prediction:
     activation: float
     bounds: tuple[Bound, ...]
     meanwhile: float = 0.0
+    link: float = 0.0
 
     @property
     def floor(self) -> float:
         """The exchange alone: what no layout and no sparsity goes below."""
-        return self.exchange
+        return self.exchange + self.link
 
     @property
     def total(self) -> float:
-        return self.exchange + self.gather + self.reduce + self.activation
+        return sum(us for _, us in self.parts)
 
     @property
     def parts(self) -> tuple[tuple[str, float], ...]:
         """The parts in the order of a step."""
         return (
             ("exchange", self.exchange),
+            *([("link", self.link)] if self.link else []),
             ("gather", self.gather),
             ("reduce", self.reduce),
             ("activation", self.activation),
@@ -86,9 +89,11 @@ def predict(
     ``used``: slots that each rank of each warp needs, [blocks, gather_warps, ranks], by phase, and
     ``costs``: what their loads cost. A phase without slots is in neither.
     """
-    floors = [target.exchange_floor_us(plan.exchange_bytes(p)) for p in plan.exchanges]
-    measured = [f for f in floors if f is not None]
-    if target.clock_ghz is None or len(measured) < len(floors):
+    devices = plan.choices.devices.value
+    sizes = [plan.exchange_bytes(p) for p in plan.exchanges]
+    floors = [us for n in sizes if (us := target.exchange_floor_us(n)) is not None]
+    links = [us for n in sizes if (us := target.link_floor_us(n, devices)) is not None]
+    if target.clock_ghz is None or min(len(floors), len(links)) < len(sizes):
         return None
     gather = reduce = meanwhile = 0.0
     bounds = []
@@ -108,12 +113,13 @@ def predict(
     levels = {e.level for e in recurrence.equations}
     cycles_a_us = target.clock_ghz * 1000
     return Prediction(
-        exchange=sum(measured),
+        exchange=sum(floors),
         gather=gather / cycles_a_us,
         reduce=reduce / cycles_a_us,
         activation=_LEVEL_CYCLES[plan.choices.activations.value] * len(levels) / cycles_a_us,
         bounds=tuple(bounds),
         meanwhile=meanwhile / cycles_a_us,
+        link=sum(links),
     )
 
 

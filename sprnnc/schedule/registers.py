@@ -42,7 +42,7 @@ def register_slots(
     if choices.register_slots.value >= 0:
         return choices.register_slots.value
     groups, width = column_groups(batch, choices), choices.column_width.value
-    warps = choices.blocks.value * choices.warps
+    warps = choices.all_blocks * choices.warps
     owned = sum(-(-s.size // warps) for s in recurrence.spaces)  # units of a lane, if few
     states = len(recurrence.cell.states) + len(recurrence.cell.params) + 2
     form = slot_format(model, recurrence, tile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,8 +136,9 @@ def test_nan_and_inf_flow_as_in_the_reference(device: str) -> None:
     ("elman_tanh", "lamport", {"exchange": "lamport"}),
     ("lstm_projection", "barrier", {"exchange": "barrier"}),
     ("elman_relu", "joined", {"input_products": "joined"}),
+    ("elman_tanh", "barrier_2_devices", {"exchange": "barrier", "devices": 2}),
 ])  # fmt: skip
-def test_golden(name: str, golden: str, schedule: dict[str, str], request: pytest.FixtureRequest) -> None:
+def test_golden(name: str, golden: str, schedule: dict[str, Any], request: pytest.FixtureRequest) -> None:
     artifact = sprnnc.compile(
         ROOT / f"examples/{name}.sprnn",
         random_weights=1,
@@ -152,3 +154,14 @@ def test_golden(name: str, golden: str, schedule: dict[str, str], request: pytes
         path.parent.mkdir(exist_ok=True)
         path.write_text(own, encoding="utf-8")
     assert own == path.read_text(encoding="utf-8"), "review the difference, then run pytest --update-golden"
+
+
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize("exchange", ["lamport", "barrier"])
+def test_what_devices_exchange_is_ordered_for_the_whole_system(target: str, exchange: str) -> None:
+    schedule = {"devices": 2, "exchange": exchange}
+    source = ROOT / "examples/gru_reset_before.sprnn"
+    artifact = sprnnc.compile(source, random_weights=1, target=target, schedule=schedule)
+    assert artifact.cubin
+    assert ".sys." in artifact.kernel_source and "atomicCAS_system(" in artifact.kernel_source
+    assert ".gpu." not in artifact.kernel_source and "atomicCAS(" not in artifact.kernel_source

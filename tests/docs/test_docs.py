@@ -56,6 +56,16 @@ def test_export_commands_run(folder: Path) -> None:
         assert main(arguments) == 0, line
 
 
+def test_devices_commands_run_and_predict_the_link(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for line in "".join(blocks((ROOT / "docs/devices.md").read_text(encoding="utf-8"), "sh")).splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "sprnnc"
+        assert main(arguments) == 0, line
+    printed = capsys.readouterr().out
+    assert "devices           2         (yours)" in printed
+    assert re.search(r"^  link +0\.6", printed, re.M) and "over links" in printed
+
+
 def test_running_commands_and_python_run(folder: Path) -> None:
     page = (ROOT / "docs/running.md").read_text(encoding="utf-8")
     for line in "".join(blocks(page, "sh")).splitlines():

@@ -237,3 +237,28 @@ def test_dense_packing_round_trips(rows: int, cols: int, dtype: DType) -> None:
     matrix = np.random.default_rng(0).standard_normal((rows, cols)).astype(np.float32)
     unpacked = unpack_dense(pack_dense(matrix, dtype), dtype, cols)
     np.testing.assert_array_equal(unpacked, to_storage(matrix, dtype).astype(np.float32))
+
+
+@given(
+    size=st.integers(1, 90),
+    devices=st.integers(1, 8),
+    blocks=st.integers(1, 9),
+    together=st.sampled_from([1, 4]),
+    seed=st.integers(0, 9),
+)
+def test_units_are_dealt_to_devices_and_then_to_their_blocks(
+    size: int, devices: int, blocks: int, together: int, seed: int
+) -> None:
+    tile = Tile(together, 1, 1)
+    cell = recurrence(size * together, size * together)
+    rows = np.random.default_rng(seed).geometric(0.1, size * together)  # some are much longer than others
+    parts = partition(cell, dict.fromkeys("UVP", rows), blocks, tile, devices)
+    verify(parts)
+    assert (parts.devices, parts.blocks) == (devices, devices * blocks)
+    for space in parts.spaces.values():
+        by_block = np.bincount(space.block, minlength=devices * blocks).reshape(devices, blocks)
+        share = -(-size // devices)
+        assert by_block.sum(axis=1).max() == share * together
+        assert by_block.max() == -(-share // blocks) * together
+        device = space.block // blocks
+        assert np.all(np.diff(device[np.argsort(space.position)]) >= 0)  # a device's part is one run

@@ -54,6 +54,11 @@ def test_sparse_matrices_that_fit_into_the_wait_join() -> None:
     assert choice.value is InputProducts.JOINED and "than a block waits" in choice.reason
 
 
+def test_on_several_devices_they_stay_before_the_loop() -> None:
+    choice = decided(source(), devices=2)
+    assert choice.value is InputProducts.LIBRARY and "not dealt to several devices yet" in choice.reason
+
+
 def test_what_a_library_multiplies_in_less_time_does_not() -> None:
     choice = decided(source(), dense_tflops=250)
     assert choice.value is InputProducts.LIBRARY and "it takes 0.01 us a step" in choice.reason

@@ -64,6 +64,7 @@ T atomicCAS(T* p, T expected, T value) {
   if (old == expected) *p = value;
   return old;
 }
+#define atomicCAS_system atomicCAS
 
 namespace sprnn_sim {
 

@@ -1,6 +1,7 @@
 // Runs a kernel on one CPU thread: every GPU thread of the grid is a fiber, scheduled by a seed.
 //
-// All blocks are resident, as in a cooperative launch. The order of blocks and warps, stalls, and
+// All blocks are resident, as in a cooperative launch, and several devices may launch a grid each, which run side
+// by side. The order of blocks and warps, stalls, and
 // the delay of relaxed stores are drawn from the seed, so that a race shows on some seed and a
 // failure can be repeated. When nothing can make progress any more, or the launch takes longer than its
 // limit, it ends with a report.
@@ -86,7 +87,7 @@ struct Warp {
 };
 
 struct Block {
-  unsigned index = 0;
+  unsigned device = 0, index = 0;
   Gate gate;
   std::vector<Warp> warps;
   std::vector<unsigned char> shared;
@@ -120,7 +121,7 @@ struct LateStore {
 };
 
 struct Machine {
-  std::function<void()> kernel;
+  std::vector<std::function<void()>> kernels;  // one for each device
   Context scheduler;
   Fiber* current = nullptr;
   Index grid{0}, block{0};
@@ -153,7 +154,9 @@ inline void fail(const std::string& why) {
 }
 
 inline std::string place(const Fiber& f, const char* where) {
-  return "block " + std::to_string(f.block->index) + " thread " + std::to_string(f.thread.x) + " at " + where;
+  const std::string device =
+      machine->kernels.size() > 1 ? "device " + std::to_string(f.block->device) + " " : "";
+  return device + "block " + std::to_string(f.block->index) + " thread " + std::to_string(f.thread.x) + " at " + where;
 }
 
 // Arrives at `gate`, waits for all, and returns the or of all votes.
@@ -245,7 +248,7 @@ T exchange_lanes(T value, unsigned from, const char* where) {
 
 [[noreturn]] inline void fiber_body() {
   Machine& m = *machine;
-  m.kernel();
+  m.kernels[m.current->block->device]();
   Fiber& self = *m.current;
   self.done = true;
   ++m.progress;
@@ -359,17 +362,18 @@ inline void run_machine(Machine& m, const Options& options) {
   }
 }
 
-// Launches `kernel` on a grid; returns the report of a failure, empty when all threads finished.
-inline std::string launch(std::function<void()> kernel, unsigned grid, unsigned threads, size_t shared_bytes,
+// Launches each of `kernels` on a grid of its own; returns the report of a failure, empty when all threads finished.
+inline std::string launch(std::vector<std::function<void()>> kernels, unsigned grid, unsigned threads, size_t shared_bytes,
                           const Options& options, uint64_t* statistics) {
   Machine m;
-  m.kernel = std::move(kernel);
+  m.kernels = std::move(kernels);
+  const unsigned blocks = grid * (unsigned)m.kernels.size();
   m.grid = {grid};
   m.block = {threads};
   m.random = options.seed;
   m.store_delay = options.store_delay;
-  m.blocks.resize(grid);
-  m.fibers.resize((size_t)grid * threads);
+  m.blocks.resize(blocks);
+  m.fibers.resize((size_t)blocks * threads);
   const size_t stack_bytes = kStackBytes + (options.frame_bytes + 4095) / 4096 * 4096;
   const size_t stacks_bytes = m.fibers.size() * stack_bytes;
   char* stacks = static_cast<char*>(mmap(nullptr, stacks_bytes, PROT_READ | PROT_WRITE,
@@ -378,9 +382,10 @@ inline std::string launch(std::function<void()> kernel, unsigned grid, unsigned 
     return "not enough memory for " + std::to_string(m.fibers.size()) + " stacks of " +
            std::to_string(stack_bytes) + " bytes";
   }
-  for (unsigned b = 0; b < grid; ++b) {
+  for (unsigned b = 0; b < blocks; ++b) {
     Block& block = m.blocks[b];
-    block.index = b;
+    block.device = b / grid;
+    block.index = b % grid;
     block.gate.live = block.running = threads;
     block.warps.resize((threads + kLanes - 1) / kLanes);
     block.shared.assign(shared_bytes + kSharedAlign, 0xCB);  // shared memory starts as garbage

@@ -55,7 +55,7 @@ inline CUresult cuLaunchKernel(CUfunction kernel, unsigned grid, unsigned, unsig
                                unsigned shared, CUstream, void** arguments, void**) {
   const sprnn_sim::Options options = {0, 200, 3, 1u << 18, 60.0};
   uint64_t statistics[2];
-  const std::string why = sprnn_sim::launch(fake_cuda_bind(kernel, arguments), grid, block, shared, options, statistics);
+  const std::string why = sprnn_sim::launch({fake_cuda_bind(kernel, arguments)}, grid, block, shared, options, statistics);
   if (!why.empty()) fprintf(stderr, "simulator: %s\n", why.c_str());
   return why.empty() ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED;
 }

@@ -66,7 +66,7 @@ cudaError_t launch(const char* call, Kernel* kernel, dim3 grid, dim3 block, void
   if (launches_left-- <= 0) return cudaErrorLaunchFailure;
   const sprnn_sim::Options options = {0, deadlock_rounds, 3, 1u << 18, 60.0};
   uint64_t statistics[2];
-  const std::string why = sprnn_sim::launch(sprnn_sim::bind(kernel, arguments), grid.x, block.x, shared, options, statistics);
+  const std::string why = sprnn_sim::launch({sprnn_sim::bind(kernel, arguments)}, grid.x, block.x, shared, options, statistics);
   if (!why.empty()) fprintf(stderr, "simulator: %s\n", why.c_str());
   return why.empty() ? cudaSuccess : cudaErrorLaunchFailure;
 }
