@@ -35,4 +35,10 @@ def one_layer(compiled: Compiled, name: str | None, what: str) -> Artifact:
         near = near_match(name, owner)
         hint = f"did you mean '{near}'? " if near else ""
         raise fail("E622", f"there is no layer '{name}'", help=f"{hint}layers: {listed}")
+    if owner[name] not in compiled.parts:
+        raise fail(
+            "E622",
+            f"layer '{name}' has no kernel of its own: it runs in one with others",
+            help="compile the model with --set kernels=each",
+        )
     return compiled.parts[owner[name]]

@@ -9,6 +9,7 @@ from sprnnc.explanation.text import explain_facts, measured_line
 from sprnnc.measurement import Measurement
 from sprnnc.network_artifact import NetworkArtifact
 from sprnnc.recursion import room_for_deep_expressions
+from sprnnc.schedule.network_parts import part_names
 from sprnnc.schedule.network_plan import Call, Fork, Join, Step, flat, print_network_plan
 from sprnnc.target import find_target
 
@@ -37,7 +38,7 @@ def explain_network(artifact: NetworkArtifact, measurement: Measurement | None =
     if len(totals) < len(facts):
         lines.append(f"  unknown           nothing was measured on {target.name} from which to predict")
     else:
-        each = [(layer.name, totals[layer.weights]) for layer in network.layers]
+        each = [(unit, totals[part]) for unit, part in part_names(network, artifact.plan.groups).items()]
         lines += [f"  {name:<17} {total:.3f}" for name, total in each]
         whole = sum(_longest(step, totals) for step in artifact.plan.steps)
         lines.append(f"  {'total':<17} {whole:.3f}")
@@ -49,6 +50,10 @@ def explain_network(artifact: NetworkArtifact, measurement: Measurement | None =
 
 
 def _layer(artifact: NetworkArtifact, name: str) -> Iterator[str]:
+    for group in artifact.plan.groups:
+        if group.name == name:
+            yield f"layers {', '.join(group.layers)} in one kernel"
+            return
     sharing = [i.name for i in artifact.network.layers if i.weights == name and i.name != name]
     yield f"layer {name}" + (f", whose kernels and weights {', '.join(sharing)} share" if sharing else "")
 

@@ -69,7 +69,7 @@ def test_explain_shows_the_plan_and_every_layer(sprnnc, network: Path) -> None:
     assert done.code == 0
     for text in (
         "pair: 2 layers in 2 kernels, 4 values in, 5 out",
-        "kernels = one a layer  #",
+        "kernels = each  #",
         "back.in[0:] = low turned around",
         "joined            120 read, and as many written",
         "\nlayer low\n",

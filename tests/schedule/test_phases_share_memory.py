@@ -1,4 +1,4 @@
-"""Several phases: their operands lie one after another in shared memory, which 16-bit addresses must reach."""
+"""Operands of several phases lie one after another in shared memory, which 16-bit addresses must reach."""
 
 from __future__ import annotations
 
