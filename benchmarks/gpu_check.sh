@@ -42,6 +42,10 @@ rows() { # rows MODULE ARGUMENTS...: it adds rows and ends in time by itself, af
     --repeats 15 --resume --time-limit "$limit" "${@:2}"
 }
 bench() { rows benchmarks.bench "$@"; }
+models() {
+  run $((limit + 30)) benchmarks.models --output "$out/h200.json" --artifacts models --commit "$commit" \
+    --time-limit "$limit"
+}
 tenfold() { rows benchmarks.tenfold "$@"; }
 
 peers() {
@@ -50,6 +54,7 @@ peers() {
 prepare() {
   peers >"$out/peers_build.log" 2>&1 && tenfold --prepare-only >"$out/tenfold_prepare.log" 2>&1 &
   run "$limit" benchmarks.compile_cases cases >"$out/compile.log" 2>&1 &
+  run "$limit" benchmarks.models --prepare-only --artifacts models >"$out/models_prepare.log" 2>&1 &
   run $((limit + 30)) benchmarks.peers.flashrnn_build --group flashrnn --time-limit "$limit" \
     >"$out/flashrnn_build.log" 2>&1 &
   nvcc -O3 -std=c++17 -gencode=arch=compute_90a,code=sm_90a benchmarks/exchange_floor.cu -o exchange_floor \
@@ -88,6 +93,7 @@ stage 60 floors
 stage 150 bench --group acceptance --peers strongest
 stage 60 bench --group ablation --no-peers
 stage 60 tenfold
+stage 90 models
 [ -n "$weights" ] && stage 60 network
 stage 200 bench --group density --group size --group batch --group layer --peers strongest
 stage 120 bench --group flashrnn --peers strongest --flashrnn --flashrnn-seconds 40

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.atomic import write_text
+from benchmarks.model_cases import GROUP
 from benchmarks.report_claims import network_text, tenfold_text
+from benchmarks.report_models import models_text
 from benchmarks.report_plots import PLOTS, draw
 from benchmarks.report_tables import (
     ablation_table,
@@ -68,8 +70,9 @@ def report_text(rows: list[Row], slug: str, network: dict[str, Any] | None = Non
     for group, title in (("density", "By density"), ("size", "By hidden size"), ("batch", "By batch")):
         sections += [f"## {title}\n", sweep_table(rows, group), _picture(slug, group)]
     sections += ["## The whole layer, input product included\n", layer_table(rows)]
+    sections += ["## Whole models\n", models_text(rows)]
     sections += ["## FlashRNN\n", flashrnn_table(rows)]
-    sections += ["## Every case and every peer\n", every_case(rows)]
+    sections += ["## Every case and every peer\n", every_case([r for r in rows if GROUP not in r["groups"]])]
     return "\n".join(sections)
 
 
