@@ -11,8 +11,8 @@ from benchmarks.results_file import Row
 _INTRO = """\
 Microseconds of a whole call, or of one step of a model that runs step by step, each as a captured CUDA graph
 where that can be; {density:.0%} of every matrix is left. The peers are torch.nn with cuDNN, called (with
-packed sequences where lengths differ) and captured (every column of the greatest length), and a captured graph
-of a GEMM and a fused elementwise kernel of PyTorch a step.
+packed sequences where lengths differ) and captured (every column of the greatest length), and a captured
+graph of a GEMM and a fused elementwise kernel of PyTorch a step.
 """
 _WAYS = """\
 One kernel a layer, each over all steps, beside a wavefront over layers and steps; `chosen` is what the plan
