@@ -35,8 +35,8 @@ _RESERVED = frozenset(
 # Beginnings that this generator puts before the name of a value, a space or a number.
 _GENERATED = """
     OperandOf_ Slot Unit address_ ahead_ arrivals_ at_ copies_of_ exchange_ inputs_ joined_ kLanes local_
-    next_ operand_ parity_ param_ place_ product_of_ quads_ register_ shared_ slots_ state_ status_on_ stop_
-    streamed_ totals_ units_ used_
+    next_ operand_ parity_ param_ place_ product_of_ quads_ register_ running_ shared_ slots_ state_
+    status_on_ stop_ streamed_ totals_ units_ used_
 """.split()
 _CONSTANT = re.compile(r"k[A-Z]")
 _MACRO = re.compile(r"[A-Z][A-Z0-9_]{2,}")

@@ -11,7 +11,7 @@ After:  the wavefront of them, ``b`` one step late:            h_b' = tanh(U_b @
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from sprnnc.cell.ir import (
@@ -29,6 +29,7 @@ from sprnnc.cell.ir import (
     walk,
 )
 from sprnnc.cell.network import Concat, Joined, NetworkLayer, Stream, Sum, print_joined, size_of, streams_of
+from sprnnc.passes.fuse_operands import outside_first, parts_of_product
 from sprnnc.sparsity.patterns import AsStored
 
 _NEXT = "'"
@@ -161,7 +162,7 @@ class _Fuser:
                 return given.now if given.lag == lag and now else self.late(given.now, lag - given.lag)
             case Sum(terms=terms):
                 total: Expr | None = None
-                for term in _outside_first(terms, self.inside):
+                for term in outside_first(terms, self.inside):
                     value = self.sum_of(term, lag, now=now)
                     if value is None:
                         return None
@@ -279,7 +280,7 @@ class _Layer:
     def _product_of_input(self, product: MatVec) -> Expr:
         """Of vectors beside each other, and of what lies outside, each part is a product of its own."""
         total: Expr | None = None
-        for joined, first in _parts(self.layer.operand, 0, self.fuser.inside):
+        for joined, first in parts_of_product(self.layer.operand, 0, self.fuser.inside):
             size = size_of(joined)
             whole = size == size_of(self.layer.operand)
             weight = self._weight(product.weight, first, 0 if whole else size)
@@ -308,34 +309,3 @@ class _Layer:
             self.fuser.weights.append(found)
             self.fuser.tensors[wanted] = Columns(f"{self.layer.weights}.{name}", first, size)
         return found
-
-
-def _parts(joined: Joined, first: int, inside: set[str]) -> Iterator[tuple[Joined, int]]:
-    """What is multiplied by columns of its own, and from which on; the group's border splits a sum."""
-    if not any(s.name in inside for s in streams_of(joined)):
-        yield joined, first
-        return
-    match joined:
-        case Concat(parts=parts):
-            for part in parts:
-                yield from _parts(part, first, inside)
-                first += size_of(part)
-        case Sum(terms=terms) if any(isinstance(n, Concat) for n in terms):
-            for term in terms:
-                yield from _parts(term, first, inside)
-        case Sum(terms=terms):
-            outer = tuple(t for t in terms if not any(s.name in inside for s in streams_of(t)))
-            inner = tuple(t for t in terms if t not in outer)
-            for some in (outer, inner):
-                if some:
-                    yield some[0] if len(some) == 1 else Sum(some), first
-        case Stream():
-            yield joined, first
-
-
-def _outside_first(terms: tuple[Joined, ...], inside: set[str]) -> Iterator[Joined]:
-    """``terms``, with those from outside as one."""
-    outer = tuple(t for t in terms if not any(s.name in inside for s in streams_of(t)))
-    if outer:
-        yield outer[0] if len(outer) == 1 else Sum(outer)
-    yield from (t for t in terms if t not in outer)
