@@ -21,7 +21,8 @@ _ORDINARY_COLUMNS = 1024
 _ALIGNMENT, _LEAST_ALIGNMENT = 16, 4  # in bytes: what tensor cores load at once, and one value
 _MOST_CALLS = 64  # of different numbers of columns that are kept described
 # Of cublasLt.h and library_types.h.
-_COMPUTE_FP32, _COMPUTE_TF32, _FLOAT = 68, 77, 0
+# FP32 in its pedantic form: of the plain one a product of 3 columns came back with the error of TF32 (H200).
+_COMPUTE_FP32, _COMPUTE_TF32, _FLOAT = 69, 77, 0
 _TRANSPOSE_A, _TRANSPOSED = 3, 1
 _WORKSPACE_BYTES, _REDUCTIONS, _ALIGNMENT_OF_A, _NO_SPLIT = 1, 3, 5, 0
 

@@ -46,7 +46,7 @@ class PlayedLibrary:
         return 0
 
     def cublasLtMatmulDescCreate(self, out: Any, compute: int, scale: int) -> int:
-        assert compute in (68, 77) and scale == 0
+        assert compute in (69, 77) and scale == 0
         return self._new(out, {"compute": compute})
 
     def cublasLtMatmulDescSetAttribute(self, desc: Any, name: int, value: Any, size: Any) -> int:
