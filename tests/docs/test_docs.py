@@ -168,7 +168,7 @@ def test_every_decision_of_a_network_is_documented() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_and_paths_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for link in re.findall(r"\]\(([^)#]+)\)", text):
+    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
         assert (page.parent / link).exists(), link
     for path in re.findall(r"`((?:benchmarks|docs|examples|runtime|templates|grammar)/[\w./]*)`", text):
         assert (ROOT / path).exists(), path
