@@ -66,12 +66,15 @@ def test_devices_commands_run_and_predict_the_link(folder: Path, capsys: pytest.
     assert re.search(r"^  link +0\.6", printed, re.M) and "over links" in printed
 
 
-def test_running_commands_and_python_run(folder: Path) -> None:
+def test_running_commands_and_python_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / "docs/running.md").read_text(encoding="utf-8")
     for line in "".join(blocks(page, "sh")).splitlines():
         program, *arguments = shlex.split(line)
         assert program == "sprnnc"
         assert main(arguments) == 0, line
+    printed = capsys.readouterr().out.splitlines()
+    for line in "".join(blocks(page, "text")).splitlines():
+        assert line in printed
     exec("".join(blocks(page, "python")), {})
 
 
@@ -149,10 +152,23 @@ def test_every_decision_is_documented() -> None:
     parse(text)
 
 
+def test_every_decision_of_a_network_is_documented() -> None:
+    from sprnnc.cell.network import DECISIONS
+    from sprnnc.schedule.network_parts import Kernels
+    from sprnnc.schedule.network_plan import AtOnce
+
+    text = (ROOT / "docs/language.md").read_text(encoding="utf-8")
+    section = text.split("### Decisions of a network\n")[1].split("\n## ")[0]
+    said = {tuple(entry) for entry in re.findall(r"^\| `(\w+) = (\w+)` \|", section, re.M)}
+    wanted = {"kernels": Kernels, "at_once": AtOnce}
+    assert set(wanted) == set(DECISIONS)
+    assert said == {(name, kind.value) for name, kinds in wanted.items() for kind in kinds}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_and_paths_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for link in re.findall(r"\]\(([^)#]+)\)", text):
+    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
         assert (page.parent / link).exists(), link
     for path in re.findall(r"`((?:benchmarks|docs|examples|runtime|templates|grammar)/[\w./]*)`", text):
         assert (ROOT / path).exists(), path
