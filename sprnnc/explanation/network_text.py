@@ -22,7 +22,7 @@ def explain_network(artifact: NetworkArtifact, measurement: Measurement | None =
     facts = {name: gather_facts(part) for name, part in artifact.parts.items()}
     totals = {name: f.prediction.total for name, f in facts.items() if f.prediction is not None}
     lines = [
-        f"{network.name}: {len(network.layers)} layers in {len(artifact.parts)} kernels, "
+        f"{network.name}: {len(network.layers)} layers in {_kernels(len(artifact.parts))}, "
         f"{network.input.size} values in, {manifest.output_size} out",
         f"target {target.name} ({target.description}), {network.dtype.value} storage, "
         f"{network.accumulate.value} accumulation, batch {manifest.batch}",
@@ -68,3 +68,7 @@ def _longest(step: Step, totals: Mapping[str, float]) -> float:
 def _joined_bytes(artifact: NetworkArtifact) -> int:
     joins = [s for s in flat(artifact.plan.steps) if isinstance(s, Join)]
     return sum(4 * artifact.plan.size(s.source) for s in joins) * artifact.manifest.batch
+
+
+def _kernels(count: int) -> str:
+    return "one kernel" if count == 1 else f"{count} kernels"
