@@ -108,17 +108,27 @@ def network_tensors(
     parts: Sequence[Part], own: Mapping[str, Mapping[str, Tensor]]
 ) -> dict[str, dict[str, Tensor]]:
     """The tensors of every layer that has its own, from those of the parts: ``tensors_of`` backwards."""
-    pieces: dict[str, dict[int, Tensor]] = {}
+    pieces: dict[str, list[tuple[int, Tensor]]] = {}
     for part in parts:
         for name, columns in part.tensors.items():
-            pieces.setdefault(columns.tensor, {})[columns.first] = own[part.name][name]
+            pieces.setdefault(columns.tensor, []).append((columns.first, own[part.name][name]))
     found: dict[str, dict[str, Tensor]] = {}
-    for full, by_first in pieces.items():
+    for full, some in pieces.items():
         layer, _, name = full.partition(".")
-        sorted_pieces = [by_first[first] for first in sorted(by_first)]
-        whole = sorted_pieces[0] if len(sorted_pieces) == 1 else np.concatenate(sorted_pieces, axis=1)
-        found.setdefault(layer, {})[name] = whole
+        found.setdefault(layer, {})[name] = _whole(some)
     return found
+
+
+def _whole(pieces: Sequence[tuple[int, Tensor]]) -> Tensor:
+    """A tensor from runs of its columns; those of layers that share it may overlap."""
+    if len(pieces) == 1:
+        return pieces[0][1]
+    _, any_piece = pieces[0]
+    columns = max(first + piece.shape[-1] for first, piece in pieces)
+    whole = np.zeros((*any_piece.shape[:-1], columns), any_piece.dtype)
+    for first, piece in pieces:
+        whole[..., first : first + piece.shape[-1]] = piece
+    return whole
 
 
 def _can_join(layer: NetworkLayer) -> bool:

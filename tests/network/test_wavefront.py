@@ -80,3 +80,32 @@ def test_it_is_explained_and_its_layers_are_not_taken_apart() -> None:
 def test_what_cannot_be_is_said(name: str, schedule: dict[str, Any], message: str) -> None:
     with pytest.raises(sprnnc.CompileError, match=f"(?s){message}"):
         compiled(name, **schedule)
+
+
+def test_shared_tensors_of_which_layers_take_other_columns_are_whole() -> None:
+    text = """\
+cell RNN(I, H) {
+  input  x[I]
+  state  h[H]
+  weight W[H, I], U[H, H]
+  h' = tanh(W @ x + U @ h)
+  output h'
+}
+model m {
+  input x[8]
+  layer z = RNN(I=8, H=4) on x
+  layer a = RNN(I=8, H=4) on [z, z]
+  layer w = RNN(I=4, H=8) on a
+  layer b = RNN(I=8, H=4) shares a on w
+  output b
+}
+"""
+    artifact = sprnnc.compile(text, random_weights=1, target="sim", schedule={"kernels": "wavefront"})
+    assert isinstance(artifact, sprnnc.NetworkArtifact) and len(artifact.parts) == 1
+    each = sprnnc.compile(text, random_weights=1, target="sim", schedule={"kernels": "each"})
+    assert isinstance(each, sprnnc.NetworkArtifact)
+    for name, tensor in each.layer_tensors()["a"].items():
+        np.testing.assert_array_equal(artifact.layer_tensors()["a"][name], tensor)
+    x = np.random.default_rng(3).standard_normal((5, 1, 8)).astype(np.float32)
+    error = sprnnc.execute(artifact, x, device="plan", check=True).error
+    assert error is not None and error < 1e-6
