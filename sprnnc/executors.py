@@ -150,7 +150,8 @@ def _plan(
     def run_part(part: str, x: Array, own: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
         return _plan_of_layer(artifact.parts[part], x, own, columns)
 
-    return run_network_plan(artifact.plan, run_part, artifact.tables, x, given, columns.lengths)
+    y, after = run_network_plan(artifact.plan, run_part, artifact.tables, x, given, columns.lengths)
+    return y, {s.name: after[s.name] for s in artifact.manifest.states}  # as declared, not as they ran
 
 
 def _plan_of_layer(
