@@ -50,7 +50,8 @@ def test_a_column_begins_anew_where_its_mask_is_set(path: Path, data: st.DataObj
     rng = np.random.default_rng(data.draw(st.integers(0, 99), label="seed"))
     resets = rng.random((steps, batch)) < 0.3
     sizes = {s.name: s.size for s in artifact.manifest.states}
-    state = {name: rng.standard_normal((batch, n)).astype(np.float32) for name, n in sizes.items()}
+    # sLSTM divides by a state, which is a sum of exponentials: near zero a rounding would count for much.
+    state = {name: rng.uniform(0.5, 1.5, (batch, n)).astype(np.float32) for name, n in sizes.items()}
     lengths = data.draw(st.none() | st.lists(st.integers(0, steps), min_size=batch, max_size=batch))
     options: dict[str, Any] = {"lengths": lengths, "resets": resets}
     expected = sprnnc.execute(artifact, x, state, device="reference", **options)
